@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file handler.h
+ * The handler dialect: one source file for every engine.
+ *
+ *	#include <megakernel/handler.h>
+ *
+ *	struct saxpy { struct mk_ref x, y; float a; uint32_t n; };
+ *
+ *	MK_HANDLER(saxpy, struct saxpy)
+ *	{
+ *		uint64_t bytes = (uint64_t)args->n * sizeof(float);
+ *		const float *x = (const float *)mk_read(task, args->x, bytes);
+ *		float *y = (float *)mk_write(task, args->y, bytes);
+ *
+ *		if (!x || !y)
+ *			return mk_fail(task);
+ *		for (uint32_t i = mk_lane(task); i < args->n; i += mk_lanes(task))
+ *			y[i] += args->a * x[i];
+ *		return MK_OK;
+ *	}
+ *
+ * Compiles as C11 for the CPU (one lane) and as CUDA (many). A handler
+ * returns a result >= 0 or a negated code (-MK_E..., -errno); mk_value() adds
+ * a 64-bit value. What it may touch: its arguments, buffers through
+ * mk_read() and mk_write(), scratch, and the calls below. It must not keep
+ * pointers between slots. Lanes of one slot share everything; lane 0's result
+ * and value are the slot's.
+ */
+#ifndef MEGAKERNEL_HANDLER_H
+#define MEGAKERNEL_HANDLER_H
+
+#include <megakernel/abi.h>
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define MK_CUDA 1
+#define MK_FN static __device__ __forceinline__
+#else
+#define MK_CUDA 0
+#define MK_FN static inline __attribute__((unused))
+#endif
+
+/* What an engine knows of one buffer. Private to engine and accessors. */
+struct mk_window {
+	uint64_t base;       /* address in the engine's address space */
+	uint64_t bytes;
+	uint32_t generation; /* 0: no buffer; store-release, last */
+	uint32_t flags;      /* enum mk_buffer_flags */
+	uint64_t reserved;
+};
+
+/* One slot while it runs. Private: use the calls below. */
+struct mk_task {
+	const struct mk_window *windows;
+	uint32_t window_count;
+	int32_t error;       /* first failure of an accessor, negated */
+	uint64_t ticket;
+	uint64_t value;
+	uint64_t deadline_ns; /* UINT64_MAX: none */
+	const uint32_t *cancel; /* device: load-acquire; may be NULL */
+	uint32_t cancel_mark;
+	uint32_t worker;
+	unsigned char *scratch;
+	uint32_t scratch_bytes;
+	uint32_t lane, lanes;
+	uint32_t tile, tiles;
+	uint32_t dirty;      /* wrote something that others may read */
+	struct mk_control *control;
+	uint64_t *observables;
+	uint32_t observable_count; /* as checked by the engine */
+	uint32_t log_capacity;
+	struct mk_debug_log *log;  /* records behind it; NULL: none */
+	struct mk_io_queue *io;    /* records behind it; NULL: none */
+	uint32_t io_capacity;
+	uint32_t reserved;
+	void *engine;
+};
+
+typedef int32_t (*mk_handler_fn)(struct mk_task *task, const void *args);
+
+struct mk_handler_entry {
+	char name[MK_HANDLER_NAME_BYTES];
+	uint32_t arg_bytes;
+	uint32_t width; /* 0 thread, 1 warp, 2 block */
+	mk_handler_fn run;
+};
+
+/* What a module exports under the name mk_module_table. */
+struct mk_module_table {
+	uint32_t abi;
+	uint32_t fingerprint;
+	const struct mk_handler_entry *first, *end;
+};
+
+/* ---- declaring handlers ---------------------------------------------- */
+
+#if MK_CUDA
+#define MK_HANDLER_(name, type, width)                                       \
+	static __device__ int32_t mk_body_##name(struct mk_task *,           \
+						 const type *);              \
+	enum { mk_width_##name = (width), mk_bytes_##name = sizeof(type) };  \
+	MK_STATIC_ASSERT(sizeof(type) <= MK_ARG_BYTES,                       \
+			 "arguments of " #name " exceed 48 bytes");          \
+	static __device__ __noinline__ int32_t mk_run_##name(                \
+		struct mk_task *task, const void *args)                      \
+	{                                                                    \
+		return mk_body_##name(task, (const type *)args);             \
+	}                                                                    \
+	static __device__ int32_t mk_body_##name(struct mk_task *task,       \
+						 const type *args)
+#else
+#define MK_HANDLER_(name, type, width_)                                      \
+	static int32_t mk_body_##name(struct mk_task *, const type *);       \
+	MK_STATIC_ASSERT(sizeof(type) <= MK_ARG_BYTES,                       \
+			 "arguments of " #name " exceed 48 bytes");          \
+	MK_STATIC_ASSERT(sizeof(#name) <= MK_HANDLER_NAME_BYTES,             \
+			 "the name " #name " exceeds 47 characters");        \
+	static int32_t mk_run_##name(struct mk_task *task, const void *args) \
+	{                                                                    \
+		return mk_body_##name(task, (const type *)args);             \
+	}                                                                    \
+	static const struct mk_handler_entry mk_entry_##name                 \
+		__attribute__((section("mk_handlers"), used, aligned(8))) = { \
+			#name, sizeof(type), (width_), mk_run_##name         \
+		};                                                           \
+	static int32_t mk_body_##name(struct mk_task *task, const type *args)
+#endif
+
+/** A handler run by a warp on a GPU: the default width. */
+#define MK_HANDLER(name, type) MK_HANDLER_(name, type, 1)
+/** A handler run by one thread on a GPU. */
+#define MK_HANDLER_THREAD(name, type) MK_HANDLER_(name, type, 0)
+/** A handler run by a block on a GPU. */
+#define MK_HANDLER_BLOCK(name, type) MK_HANDLER_(name, type, 2)
+
+/**
+ * Handlers linked into a program: put this once in a C file that has
+ * handlers, and hand `&symbol` to mk_module_load_static(). It covers every
+ * handler that is linked into the same program or shared object.
+ */
+#define MK_MODULE_DEFINE(symbol)                                             \
+	extern const struct mk_handler_entry __start_mk_handlers[]           \
+		__attribute__((visibility("hidden")));                       \
+	extern const struct mk_handler_entry __stop_mk_handlers[]            \
+		__attribute__((visibility("hidden")));                       \
+	extern const struct mk_module_table symbol;                          \
+	const struct mk_module_table symbol                                  \
+		__attribute__((visibility("default"))) = {                   \
+			MK_ABI_VERSION, MK_FINGERPRINT,                      \
+			__start_mk_handlers, __stop_mk_handlers              \
+		}
+
+/* ---- who am I --------------------------------------------------------- */
+
+MK_FN uint32_t mk_lane(const struct mk_task *task) { return task->lane; }
+MK_FN uint32_t mk_lanes(const struct mk_task *task) { return task->lanes; }
+MK_FN uint32_t mk_tile(const struct mk_task *task) { return task->tile; }
+MK_FN uint32_t mk_tiles(const struct mk_task *task) { return task->tiles; }
+MK_FN uint64_t mk_ticket(const struct mk_task *task) { return task->ticket; }
+
+/** Absolute time of CLOCK_MONOTONIC in ns; UINT64_MAX: no deadline. */
+MK_FN uint64_t mk_deadline_ns(const struct mk_task *task)
+{
+	return task->deadline_ns;
+}
+
+/** Wait for the other lanes of this slot. Every lane has to come. */
+MK_FN void mk_sync(struct mk_task *task)
+{
+#if MK_CUDA
+	if (task->lanes == 32)
+		__syncwarp();
+	else if (task->lanes > 32)
+		__syncthreads();
+#else
+	(void)task;
+#endif
+}
+
+/** True once the host asked this slot to end. Cheap enough for a loop. */
+MK_FN int mk_cancelled(const struct mk_task *task)
+{
+	if (!task->cancel)
+		return 0;
+#if MK_CUDA
+	uint32_t word;
+	asm volatile("ld.acquire.sys.u32 %0, [%1];"
+		     : "=r"(word) : "l"(task->cancel) : "memory");
+	return word == task->cancel_mark;
+#else
+	/* pairs with the store-release in mk_queue_cancel() */
+	return __atomic_load_n(task->cancel, __ATOMIC_ACQUIRE) ==
+	       task->cancel_mark;
+#endif
+}
+
+/* ---- answers ---------------------------------------------------------- */
+
+/** Set the 64-bit value of the completion. */
+MK_FN void mk_value(struct mk_task *task, uint64_t value)
+{
+	task->value = value;
+}
+
+/** Keep the first failure: a code such as MK_ERANGE, not negated. */
+MK_FN void mk_set_error(struct mk_task *task, int code)
+{
+	if (!task->error)
+		task->error = -code;
+}
+
+/**
+ * The result to return after an accessor gave NULL: its code, negated;
+ * -MK_EFAULT if none failed.
+ */
+MK_FN int32_t mk_fail(const struct mk_task *task)
+{
+	return task->error ? task->error : -MK_EFAULT;
+}
+
+/* ---- memory ----------------------------------------------------------- */
+
+/* Bounds-checked address in a buffer, or NULL with task->error set. */
+MK_FN void *mk_window_at(struct mk_task *task, struct mk_ref ref,
+			 uint64_t offset, uint64_t bytes, int write)
+{
+	const struct mk_window *w;
+	uint64_t base, size;
+	uint32_t generation;
+
+	if (ref.index >= task->window_count || !ref.generation) {
+		mk_set_error(task, MK_EFOREIGN);
+		return (void *)0;
+	}
+	w = &task->windows[ref.index];
+#if MK_CUDA
+	generation = *(const volatile uint32_t *)&w->generation;
+#else
+	/* pairs with the store-release of the engine's window_set() */
+	generation = __atomic_load_n(&w->generation, __ATOMIC_ACQUIRE);
+#endif
+	if (generation != ref.generation) {
+		mk_set_error(task, generation && generation < ref.generation ?
+					   MK_EFOREIGN : MK_ESTALE);
+		return (void *)0;
+	}
+	base = w->base;
+	size = w->bytes;
+	if (offset > size || bytes > size - offset) {
+		mk_set_error(task, MK_ERANGE);
+		return (void *)0;
+	}
+	if (write) {
+		if (w->flags & 1u) { /* MK_BUFFER_READ_ONLY */
+			mk_set_error(task, MK_EACCESS);
+			return (void *)0;
+		}
+		task->dirty = 1;
+	}
+	return (void *)(uintptr_t)(base + offset);
+}
+
+/** The first `bytes` of a buffer, to read; NULL if it has fewer. */
+MK_FN const void *mk_read(struct mk_task *task, struct mk_ref ref,
+			  uint64_t bytes)
+{
+	return mk_window_at(task, ref, 0, bytes, 0);
+}
+
+/** The first `bytes` of a buffer, to write; NULL if it has fewer. */
+MK_FN void *mk_write(struct mk_task *task, struct mk_ref ref, uint64_t bytes)
+{
+	return mk_window_at(task, ref, 0, bytes, 1);
+}
+
+/** `bytes` from `offset` on, to read. */
+MK_FN const void *mk_read_at(struct mk_task *task, struct mk_ref ref,
+			     uint64_t offset, uint64_t bytes)
+{
+	return mk_window_at(task, ref, offset, bytes, 0);
+}
+
+/** `bytes` from `offset` on, to write. */
+MK_FN void *mk_write_at(struct mk_task *task, struct mk_ref ref,
+			uint64_t offset, uint64_t bytes)
+{
+	return mk_window_at(task, ref, offset, bytes, 1);
+}
+
+/** Bytes of a buffer; 0 with task->error set if there is none. */
+MK_FN uint64_t mk_buffer_size(struct mk_task *task, struct mk_ref ref)
+{
+	return mk_window_at(task, ref, 0, 0, 0) ?
+		       task->windows[ref.index].bytes : 0;
+}
+
+/**
+ * Scratch memory of the worker, shared by the lanes of the slot, 16-byte
+ * aligned, content undefined; NULL if more is asked than there is.
+ */
+MK_FN void *mk_scratch(struct mk_task *task, uint32_t bytes)
+{
+	if (bytes > task->scratch_bytes) {
+		mk_set_error(task, MK_ESCRATCH);
+		return (void *)0;
+	}
+	return task->scratch;
+}
+
+/* ---- atomics that both engines have ----------------------------------- */
+
+MK_FN uint64_t mk_fetch_add(uint64_t *word, uint64_t n)
+{
+#if MK_CUDA
+	return atomicAdd((unsigned long long *)word, (unsigned long long)n);
+#else
+	return __atomic_fetch_add(word, n, __ATOMIC_ACQ_REL);
+#endif
+}
+
+MK_FN uint64_t mk_exchange(uint64_t *word, uint64_t n)
+{
+#if MK_CUDA
+	return atomicExch((unsigned long long *)word, (unsigned long long)n);
+#else
+	return __atomic_exchange_n(word, n, __ATOMIC_ACQ_REL);
+#endif
+}
+
+/** Compare and swap; the old word. */
+MK_FN uint64_t mk_compare_swap(uint64_t *word, uint64_t expected, uint64_t n)
+{
+#if MK_CUDA
+	return atomicCAS((unsigned long long *)word,
+			 (unsigned long long)expected, (unsigned long long)n);
+#else
+	__atomic_compare_exchange_n(word, &expected, n, 0, __ATOMIC_ACQ_REL,
+				    __ATOMIC_ACQUIRE);
+	return expected;
+#endif
+}
+
+/** Observable word i of the control block, or NULL with task->error set. */
+MK_FN uint64_t *mk_observable(struct mk_task *task, uint32_t i)
+{
+	if (i >= task->observable_count) {
+		mk_set_error(task, MK_ERANGE);
+		return (uint64_t *)0;
+	}
+	task->dirty = 1;
+	return &task->observables[i];
+}
+
+/* ---- debug log and IO queue ------------------------------------------- */
+
+MK_FN void mk_publish_stamp(uint32_t *stamp, uint32_t value)
+{
+#if MK_CUDA
+	asm volatile("st.release.sys.u32 [%0], %1;"
+		     :: "l"(stamp), "r"(value) : "memory");
+#else
+	/* pairs with the load-acquire of mk_queue_log_read() */
+	__atomic_store_n(stamp, value, __ATOMIC_RELEASE);
+#endif
+}
+
+MK_FN void mk_store_word(uint32_t *at, uint32_t value)
+{
+#if MK_CUDA
+	*(volatile uint32_t *)at = value;
+#else
+	__atomic_store_n(at, value, __ATOMIC_RELAXED);
+#endif
+}
+
+/** Put a record into the debug log. The oldest record gives way. */
+MK_FN void mk_print(struct mk_task *task, uint32_t format, uint32_t a,
+		    uint32_t b, uint32_t c)
+{
+	struct mk_debug_record *r;
+	uint64_t at;
+
+	if (!task->log)
+		return;
+	at = mk_fetch_add(&task->log->cursor, 1);
+	if (at >= task->log_capacity)
+		mk_fetch_add(&task->log->drops, 1);
+	r = (struct mk_debug_record *)(task->log + 1);
+	r += at & (task->log_capacity - 1u);
+	mk_publish_stamp(&r->stamp, 0);
+	mk_store_word((uint32_t *)&r->ticket, (uint32_t)task->ticket);
+	mk_store_word((uint32_t *)&r->ticket + 1,
+		      (uint32_t)(task->ticket >> 32));
+	mk_store_word(&r->format, format);
+	mk_store_word(&r->arg[0], a);
+	mk_store_word(&r->arg[1], b);
+	mk_store_word(&r->arg[2], c);
+	mk_store_word(&r->worker, task->worker);
+	mk_publish_stamp(&r->stamp, (uint32_t)(at + 1));
+	task->dirty = 1;
+}
+
+/**
+ * Post a request to the host. The fields op, tag, source, target, offset,
+ * bytes and buffer_offset of *request count; the rest is filled in.
+ *
+ * @return MK_OK, or -MK_EFULL: the request was refused and counted.
+ */
+MK_FN int32_t mk_io_post(struct mk_task *task,
+			 const struct mk_io_record *request)
+{
+	struct mk_io_record *r;
+	uint64_t at;
+
+	if (!task->io)
+		return -MK_EFULL;
+	at = task->io->posted;
+	for (;;) {
+		uint64_t seen;
+
+		if (at - *(volatile uint64_t *)&task->io->taken >=
+		    task->io_capacity) {
+			mk_fetch_add(&task->io->refused, 1);
+			return -MK_EFULL;
+		}
+		seen = mk_compare_swap(&task->io->posted, at, at + 1);
+		if (seen == at)
+			break;
+		at = seen;
+	}
+	r = (struct mk_io_record *)(task->io + 1);
+	r += at & (task->io_capacity - 1u);
+	r->op = request->op;
+	r->status = 0;
+	r->tag = request->tag;
+	r->source = request->source;
+	r->target = request->target;
+	r->offset = request->offset;
+	r->bytes = request->bytes;
+	r->buffer_offset = request->buffer_offset;
+	r->ticket = task->ticket;
+	mk_publish_stamp(&r->stamp, (uint32_t)(at + 1));
+	task->dirty = 1;
+	return MK_OK;
+}
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Errors: a negated code and a sentence, kept for the calling thread. */
+#ifndef MK_BASE_ERROR_H
+#define MK_BASE_ERROR_H
+
+#include <megakernel.h>
+
+/*
+ * Record the failure of `operation` for this thread and return `code`, which
+ * is negated already. Never allocates. The text names the field, the value,
+ * the limit and what to do.
+ */
+int mk_error_set(int code, int native, const char *operation,
+		 const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* Take over an error from elsewhere (another thread or process). */
+int mk_error_copy(const struct mk_error *error);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The private table of an engine: set-up, tear-down, memory, modules, pause
+ * and health. The hot path is not here: getting, publishing and reaping are
+ * the same code for every engine (src/queue).
+ *
+ * The caller of an engine is either the context (isolation none) or the
+ * worker process (src/worker/serve.c) on behalf of one. The proxy
+ * (src/worker/proxy.c) implements the same table by messages, so a context
+ * never knows which it has.
+ *
+ * Commands are serialised by the caller. Every command returns 0 or a negated
+ * code, and records the sentence with mk_error_set() (src/base/error.h).
+ */
+#ifndef MK_ENGINE_H
+#define MK_ENGINE_H
+
+#include <megakernel.h>
+#include <megakernel/handler.h>
+
+struct mk_engine; /* each engine's own; embeds nothing of ours */
+
+/* What an engine is opened with. Plain data: it crosses the socket. */
+struct mk_engine_config {
+	uint32_t device;
+	uint32_t workers;       /* resolved by mk_engine_ops.probe; never 0 */
+	uint32_t windows;       /* buffers_max */
+	uint32_t scratch_bytes;
+	uint64_t idle_ns;
+	uint64_t shared_bytes;  /* of the region [0, shared_bytes) */
+	uint64_t total_bytes;   /* shared_bytes + heap_bytes */
+};
+
+/* The shared memory, mapped by whoever hosts the engine. */
+struct mk_region {
+	unsigned char *base;
+	int fd;                 /* sealed memfd; owned by whoever made it */
+	uint64_t shared_bytes;
+	uint64_t total_bytes;
+};
+
+/* A queue to serve: everything an engine needs, checked, by value. */
+struct mk_queue_desc {
+	uint32_t index;        /* 0..MK_QUEUES_MAX-1, unique among live ones */
+	uint32_t priority;     /* enum mk_priority */
+	uint64_t block_offset; /* of struct mk_queue_block in the region */
+	uint64_t block_bytes;
+	uint32_t entries;
+	uint32_t slots_offset, completions_offset, ext_offset; /* from block */
+	uint32_t control_offset, log_offset, io_offset;
+	uint32_t observables, log_records, io_records;
+	uint64_t first_ticket; /* where claims begin */
+};
+
+struct mk_buffer_desc {
+	uint32_t index;      /* below config.windows */
+	uint32_t generation; /* never 0 */
+	uint64_t offset;     /* in the region, engines with host memory */
+	uint64_t bytes;
+	uint32_t flags;      /* enum mk_buffer_flags */
+	uint32_t reserved;
+};
+
+/* One handler of a module, as the engine shall number it. */
+struct mk_opcode_map {
+	char name[MK_HANDLER_NAME_BYTES];
+	uint32_t opcode;
+	uint32_t reserved;
+};
+
+/* A compiled module to load. */
+struct mk_module_desc {
+	uint32_t id;                         /* never 0, unique */
+	int fd;                              /* of a sealed memfd with the
+					      * image; the engine duplicates it
+					      * if it keeps it */
+	const struct mk_module_table *table; /* linked in, instead of fd */
+};
+
+#define MK_QUEUES_MAX 1024u
+
+enum mk_engine_traits {
+	MK_TRAIT_HOST_MEMORY = 1, /* buffers are ranges of the region's heap */
+	MK_TRAIT_WAKES = 2        /* the engine itself wakes waiters */
+};
+
+struct mk_engine_ops {
+	const char *name;
+	uint32_t traits;
+
+	/* Describe device number info->device. 0 also if not available. */
+	int (*probe)(struct mk_engine_info *info);
+
+	/* Take the region; nothing runs yet. The context block is initialised
+	 * and its header was checked. */
+	int (*open)(const struct mk_engine_config *config,
+		    const struct mk_region *region, struct mk_engine **out);
+
+	/* Become resident; READY is in the context block on return. */
+	int (*start)(struct mk_engine *e);
+
+	/* End and free. -ETIME: a handler still runs and e stays valid. */
+	int (*close)(struct mk_engine *e, uint64_t timeout_ns);
+
+	int (*queue_attach)(struct mk_engine *e,
+			    const struct mk_queue_desc *desc, int event_fd);
+	/* No worker looks at the queue any more on return, or -ETIME. */
+	int (*queue_detach)(struct mk_engine *e, uint32_t index,
+			    uint64_t timeout_ns);
+	/* Give the queue a descriptor to signal; the engine duplicates it. */
+	int (*queue_event_fd)(struct mk_engine *e, uint32_t index, int fd);
+
+	int (*buffer_attach)(struct mk_engine *e,
+			     const struct mk_buffer_desc *desc);
+	int (*buffer_detach)(struct mk_engine *e, uint32_t index,
+			     uint64_t timeout_ns);
+	/* Engines without host memory: copy between the buffer and
+	 * [staging, staging + bytes) of the region. */
+	int (*buffer_copy)(struct mk_engine *e, uint32_t index,
+			   uint64_t offset, uint64_t staging, uint64_t bytes,
+			   bool to_device);
+
+	/* Read the handlers of a module. Sets *count, at most max. */
+	int (*module_open)(struct mk_engine *e,
+			   const struct mk_module_desc *desc,
+			   struct mk_handler_info *out, unsigned max,
+			   unsigned *count);
+	/* Put handlers of an opened module under their opcodes. */
+	int (*module_bind)(struct mk_engine *e, uint32_t id,
+			   const struct mk_opcode_map *map, unsigned count);
+	/* Take the module's opcodes away and free it. */
+	int (*module_close)(struct mk_engine *e, uint32_t id,
+			    uint64_t timeout_ns);
+
+	int (*pause)(struct mk_engine *e, uint64_t timeout_ns);
+	int (*resume)(struct mk_engine *e);
+};
+
+/* The engine of this name, or NULL; name NULL: the default. */
+const struct mk_engine_ops *mk_engine_find(const char *name);
+
+extern const struct mk_engine_ops mk_engine_cpu;
+
+#endif
