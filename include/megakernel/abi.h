@@ -351,7 +351,8 @@ enum mk_engine_state {
 
 enum mk_queue_mode {
 	MK_MODE_RUN = 0,
-	MK_MODE_CANCEL = 1 /* slots not yet claimed end with MK_ECANCELLED */
+	MK_MODE_CANCEL = 1,     /* slots not yet claimed end with MK_ECANCELLED */
+	MK_MODE_CANCEL_SOME = 2 /* look at the cancel word of each slot */
 };
 
 /* Offset 0 of the shared memory. */
@@ -405,7 +406,7 @@ struct mk_queue_block {
 	uint32_t io_offset;          /* struct mk_io_queue and records; 0: none */
 	uint32_t reserved1[2];
 	/* line 1 */
-	uint32_t mode;    /* enum mk_queue_mode; host store-release */
+	uint32_t mode;    /* enum mk_queue_mode, or-ed; host store-seq_cst */
 	uint32_t reserved2[15];
 	/* line 2 */
 	uint64_t claim;   /* next ticket to claim; device RMW */

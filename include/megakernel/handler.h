@@ -35,9 +35,11 @@
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define MK_CUDA 1
 #define MK_FN static __device__ __forceinline__
+#define MK_CONST static __device__ const
 #else
 #define MK_CUDA 0
 #define MK_FN static inline __attribute__((unused))
+#define MK_CONST static const /* a table: MK_CONST uint32_t primes[] = ... */
 #endif
 
 /* What an engine knows of one buffer. Private to engine and accessors. */
@@ -46,7 +48,8 @@ struct mk_window {
 	uint64_t bytes;
 	uint32_t generation; /* 0: no buffer; store-release, last */
 	uint32_t flags;      /* enum mk_buffer_flags */
-	uint64_t reserved;
+	uint32_t last;       /* generation of the last buffer here; relaxed */
+	uint32_t reserved;
 };
 
 /* One slot while it runs. Private: use the calls below. */
@@ -94,11 +97,26 @@ struct mk_module_table {
 
 /* ---- declaring handlers ---------------------------------------------- */
 
+/* struct mk_none: the arguments of a handler that takes none, 0 bytes. */
+#if defined(__cplusplus)
+struct mk_none {};
+#define MK_BYTES_OF(type) (__is_empty(type) ? 0 : sizeof(type))
+#else
+__extension__ struct mk_none {};
+#define MK_BYTES_OF(type) sizeof(type)
+#endif
+
+/* Where handlers gather; the library's own gather elsewhere. */
+#ifndef MK_HANDLER_SECTION
+#define MK_HANDLER_SECTION "mk_handlers"
+#endif
+
 #if MK_CUDA
 #define MK_HANDLER_(name, type, width)                                       \
 	static __device__ int32_t mk_body_##name(struct mk_task *,           \
 						 const type *);              \
-	enum { mk_width_##name = (width), mk_bytes_##name = sizeof(type) };  \
+	enum { mk_width_##name = (width) };                                  \
+	enum { mk_bytes_##name = MK_BYTES_OF(type) };                        \
 	MK_STATIC_ASSERT(sizeof(type) <= MK_ARG_BYTES,                       \
 			 "arguments of " #name " exceed 48 bytes");          \
 	static __device__ __noinline__ int32_t mk_run_##name(                \
@@ -120,8 +138,9 @@ struct mk_module_table {
 		return mk_body_##name(task, (const type *)args);             \
 	}                                                                    \
 	static const struct mk_handler_entry mk_entry_##name                 \
-		__attribute__((section("mk_handlers"), used, aligned(8))) = { \
-			#name, sizeof(type), (width_), mk_run_##name         \
+		__attribute__((section(MK_HANDLER_SECTION), used,            \
+			       aligned(8))) = {                              \
+			#name, MK_BYTES_OF(type), (width_), mk_run_##name    \
 		};                                                           \
 	static int32_t mk_body_##name(struct mk_task *task, const type *args)
 #endif
@@ -220,6 +239,15 @@ MK_FN int32_t mk_fail(const struct mk_task *task)
 
 /* ---- memory ----------------------------------------------------------- */
 
+MK_FN uint32_t mk_window_last(const struct mk_window *w)
+{
+#if MK_CUDA
+	return *(const volatile uint32_t *)&w->last;
+#else
+	return __atomic_load_n(&w->last, __ATOMIC_RELAXED);
+#endif
+}
+
 /* Bounds-checked address in a buffer, or NULL with task->error set. */
 MK_FN void *mk_window_at(struct mk_task *task, struct mk_ref ref,
 			 uint64_t offset, uint64_t bytes, int write)
@@ -240,7 +268,7 @@ MK_FN void *mk_window_at(struct mk_task *task, struct mk_ref ref,
 	generation = __atomic_load_n(&w->generation, __ATOMIC_ACQUIRE);
 #endif
 	if (generation != ref.generation) {
-		mk_set_error(task, generation && generation < ref.generation ?
+		mk_set_error(task, ref.generation > mk_window_last(w) ?
 					   MK_EFOREIGN : MK_ESTALE);
 		return (void *)0;
 	}

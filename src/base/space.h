@@ -7,6 +7,7 @@
 #ifndef MK_BASE_SPACE_H
 #define MK_BASE_SPACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mk_range {
@@ -18,6 +19,7 @@ struct mk_space {
 	struct mk_range *free; /* sorted by offset, never adjacent */
 	unsigned count;
 	unsigned room;
+	unsigned live; /* allocations */
 	uint64_t grain; /* power of two; all offsets and sizes are multiples */
 	uint64_t used;  /* bytes given out */
 };

@@ -68,6 +68,9 @@ struct mk_ctx {
 	pthread_mutex_t lock;
 	struct mk_space shared; /* of [0, shared_bytes) */
 	struct mk_space heap;   /* of the rest */
+	/* changed under lock and list_lock, walked under either: the watcher
+	 * must not wait for a command that waits for the dead process */
+	pthread_mutex_t list_lock;
 	struct mk_queue *queues;
 	uint32_t queue_count;
 	uint64_t queue_index[MK_QUEUES_MAX / 64]; /* bit set: in use */
@@ -84,6 +87,9 @@ struct mk_ctx {
 
 	uint64_t launches, restarts, commands, wakes; /* relaxed */
 };
+
+/* Open and start the engine, in a process of its own or not. */
+int mk_ctx_start(struct mk_ctx *ctx);
 
 /* Keep the first failure of the context; returns error->code. */
 int mk_ctx_fail(struct mk_ctx *ctx, const struct mk_error *error);

@@ -50,6 +50,8 @@ struct mk_queue_desc {
 	uint32_t control_offset, log_offset, io_offset;
 	uint32_t observables, log_records, io_records;
 	uint64_t first_ticket; /* where claims begin */
+	uint64_t skip_until;   /* tickets below it that have an answer already
+				* are passed over: after a restart */
 };
 
 struct mk_buffer_desc {
@@ -140,5 +142,6 @@ struct mk_engine_ops {
 const struct mk_engine_ops *mk_engine_find(const char *name);
 
 extern const struct mk_engine_ops mk_engine_cpu;
+extern const struct mk_engine_ops mk_engine_cuda;
 
 #endif

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making, describing and ending contexts. */
+#include "context/context.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/order.h"
+#include "base/params.h"
+#include "buffer/buffer.h"
+#include "context/region.h"
+#include "dispatch/dispatcher.h"
+#include "module/builtin.h"
+#include "module/module.h"
+#include "queue/queue.h"
+#include "worker/proxy.h"
+
+#define WORKERS_MAX 1024u
+#define BUFFERS_MAX (1u << 20)
+#define SCRATCH_MAX (64u << 20)
+#define SHARED_MAX (1ull << 32) /* offsets in a block are 32-bit */
+
+static int bad(const char *field, uint64_t value, const char *limit)
+{
+	return mk_error_set(-EINVAL, 0, "mk_ctx_create",
+			    "params.%s is %llu, must be %s", field,
+			    (unsigned long long)value, limit);
+}
+
+static uint64_t machine_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+	long page = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page :
+				       1ull << 30;
+}
+
+/* Defaults and limits. What the engine decides is filled in later. */
+static int ctx_params(struct mk_ctx_params *p,
+		      const struct mk_ctx_params *given)
+{
+	const uint64_t grain = MK_REGION_GRAIN - 1;
+	int r = mk_params_copy(p, sizeof(*p), sizeof(*p), given,
+			       "mk_ctx_create");
+
+	if (r)
+		return r;
+	if (!p->isolation)
+		p->isolation = MK_ISOLATION_PROCESS;
+	if (!p->buffers_max)
+		p->buffers_max = 65536;
+	if (!p->scratch_bytes)
+		p->scratch_bytes = 64u << 10;
+	if (!p->shared_bytes)
+		p->shared_bytes = 64u << 20;
+	if (!p->heap_bytes)
+		p->heap_bytes = machine_memory();
+	if (!p->idle_ns)
+		p->idle_ns = 50000;
+	if (!p->command_ns)
+		p->command_ns = 30000000000u;
+	if (p->isolation > MK_ISOLATION_NONE)
+		return bad("isolation", p->isolation,
+			   "a value of enum mk_isolation");
+	if (p->workers > WORKERS_MAX)
+		return bad("workers", p->workers,
+			   "0 to 1024; 0 asks the machine");
+	if (p->buffers_max < 2 || p->buffers_max > BUFFERS_MAX)
+		return bad("buffers_max", p->buffers_max, "2 to 1,048,576");
+	if (p->scratch_bytes > SCRATCH_MAX)
+		return bad("scratch_bytes", p->scratch_bytes, "at most 64 MiB");
+	if (p->shared_bytes > SHARED_MAX)
+		return bad("shared_bytes", p->shared_bytes, "at most 4 GiB");
+	if (p->heap_bytes > 1ull << 46)
+		return bad("heap_bytes", p->heap_bytes, "at most 64 TiB");
+	p->shared_bytes = (p->shared_bytes + grain) & ~grain;
+	p->heap_bytes = (p->heap_bytes + grain) & ~grain;
+	return 0;
+}
+
+/* Ask the engine what it is and how many workers it wants. */
+static int ctx_probe(struct mk_ctx *ctx, struct mk_ctx_params *p)
+{
+	struct mk_engine_info info;
+	int r;
+
+	ctx->real = mk_engine_find(p->engine);
+	if (!ctx->real)
+		return mk_error_set(-MK_EENGINE, 0, "mk_ctx_create",
+				    "params.engine is \"%.32s\", which this "
+				    "library does not have; see "
+				    "mk_engine_list()", p->engine);
+	memset(&info, 0, sizeof(info));
+	info.device = p->device;
+	r = ctx->real->probe(&info);
+	if (r)
+		return r;
+	if (info.available)
+		return mk_error_set(info.available, 0, "mk_ctx_create",
+				    "engine %s, device %u: %s",
+				    ctx->real->name, p->device, info.reason);
+	if (!p->workers)
+		p->workers = info.workers < WORKERS_MAX ? info.workers :
+							  WORKERS_MAX;
+	memcpy(ctx->device_name, info.device_name, sizeof(ctx->device_name));
+	return 0;
+}
+
+static int copy_string(char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -ENOMEM : 0;
+}
+
+static int no_memory(void)
+{
+	return mk_error_set(-ENOMEM, ENOMEM, "mk_ctx_create",
+			    "no memory for a context");
+}
+
+/* The shared memory with its first block, and the spaces over it. */
+static int ctx_region(struct mk_ctx *ctx, const struct mk_ctx_params *p)
+{
+	uint64_t workers_bytes =
+		(uint64_t)p->workers * sizeof(struct mk_worker_block);
+	struct mk_context_block *b;
+	uint64_t offset;
+	int r;
+
+	r = mk_region_create(&ctx->region, p->shared_bytes, p->heap_bytes);
+	if (r)
+		return r;
+	if (mk_space_init(&ctx->shared, 0, p->shared_bytes, MK_REGION_GRAIN) ||
+	    mk_space_init(&ctx->heap, p->shared_bytes, p->heap_bytes,
+			  MK_REGION_GRAIN))
+		return no_memory();
+	r = mk_region_take(ctx, &ctx->shared, sizeof(*b) + workers_bytes,
+			   &offset, "mk_ctx_create", "shared_bytes");
+	if (r)
+		return r;
+	b = ctx->block = (void *)ctx->region.base;
+	b->header.magic = MK_MAGIC_CONTEXT;
+	b->header.abi = MK_ABI_VERSION;
+	b->header.fingerprint = MK_FINGERPRINT;
+	b->header.bytes = (uint32_t)(sizeof(*b) + workers_bytes);
+	b->total_bytes = ctx->region.total_bytes;
+	b->shared_bytes = ctx->region.shared_bytes;
+	b->workers = p->workers;
+	b->workers_offset = sizeof(*b);
+	ctx->workers = (void *)(ctx->region.base + sizeof(*b));
+	return 0;
+}
+
+static void proxy_lost(void *arg, const struct mk_error *why)
+{
+	mk_ctx_lost(arg, why);
+}
+
+int mk_ctx_start(struct mk_ctx *ctx)
+{
+	int r;
+
+	if (ctx->isolation == MK_ISOLATION_PROCESS) {
+		struct mk_proxy_params pp = {
+			.engine = ctx->real->name,
+			.worker_path = ctx->worker_path,
+			.command_ns = ctx->command_ns,
+			.lost = proxy_lost,
+			.arg = ctx,
+		};
+
+		ctx->ops = &mk_engine_proxy;
+		r = mk_proxy_open(&pp, &ctx->config, &ctx->region,
+				  &ctx->engine);
+		if (r)
+			return r;
+	} else {
+		ctx->ops = ctx->real;
+		r = ctx->ops->open(&ctx->config, &ctx->region, &ctx->engine);
+		if (r)
+			return r;
+		r = ctx->ops->start(ctx->engine);
+		if (r) {
+			ctx->ops->close(ctx->engine, MK_FOREVER);
+			ctx->engine = NULL;
+			return r;
+		}
+	}
+	mk_add_relaxed(&ctx->launches, 1);
+	return 0;
+}
+
+/* What remains when no engine runs any more. */
+static void ctx_free(struct mk_ctx *ctx)
+{
+	mk_module_forget_all(ctx);
+	mk_buffers_fini(&ctx->buffers);
+	mk_space_fini(&ctx->shared);
+	mk_space_fini(&ctx->heap);
+	mk_region_destroy(&ctx->region);
+	free(ctx->cache_dir);
+	free(ctx->worker_path);
+	free(ctx->compiler);
+	pthread_mutex_destroy(&ctx->lock);
+	pthread_mutex_destroy(&ctx->error_lock);
+	pthread_mutex_destroy(&ctx->list_lock);
+	free(ctx);
+}
+
+static void builtins_add(struct mk_ctx *ctx)
+{
+	struct mk_handler_info info[64];
+	int n = mk_builtin_list(info, 64);
+
+	for (int i = 0; i < n && i < 64; i++) {
+		ctx->handlers[info[i].opcode] = info[i];
+		ctx->opcode_args[info[i].opcode] =
+			(uint8_t)(info[i].arg_bytes + 1);
+	}
+}
+
+static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
+{
+	int r = ctx_probe(ctx, p);
+
+	if (r)
+		return r;
+	if (copy_string(&ctx->cache_dir, p->cache_dir) ||
+	    copy_string(&ctx->worker_path, p->worker_path) ||
+	    copy_string(&ctx->compiler, p->compiler))
+		return no_memory();
+	ctx->isolation = p->isolation;
+	ctx->command_ns = p->command_ns;
+	ctx->config.device = p->device;
+	ctx->config.workers = p->workers;
+	ctx->config.windows = p->buffers_max;
+	ctx->config.scratch_bytes = p->scratch_bytes;
+	ctx->config.idle_ns = p->idle_ns;
+	ctx->config.shared_bytes = p->shared_bytes;
+	ctx->config.total_bytes = p->shared_bytes + p->heap_bytes;
+	r = ctx_region(ctx, p);
+	if (r)
+		return r;
+	builtins_add(ctx);
+	return mk_ctx_start(ctx);
+}
+
+int mk_ctx_create(const struct mk_ctx_params *params, struct mk_ctx **out)
+{
+	struct mk_ctx_params p;
+	struct mk_ctx *ctx;
+	int r = ctx_params(&p, params);
+
+	if (r)
+		return r;
+	ctx = calloc(1, sizeof(*ctx));
+	if (!ctx)
+		return no_memory();
+	pthread_mutex_init(&ctx->lock, NULL);
+	pthread_mutex_init(&ctx->error_lock, NULL);
+	pthread_mutex_init(&ctx->list_lock, NULL);
+	r = ctx_open(ctx, &p);
+	if (r) {
+		ctx_free(ctx);
+		return r;
+	}
+	*out = ctx;
+	return 0;
+}
+
+/* Stop every queue; the slots that have no answer at the deadline. */
+static int64_t stop_queues(struct mk_ctx *ctx, uint64_t deadline)
+{
+	int64_t left = 0;
+
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		mk_queue_stop(q, 0);
+	for (struct mk_queue *q = ctx->queues; q; q = q->list) {
+		int64_t n = mk_queue_drain(q, mk_time_left(deadline));
+
+		left += n < 0 ? mk_queue_end_lost(q) : n;
+	}
+	return left;
+}
+
+int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
+{
+	uint64_t deadline = mk_deadline_after(timeout_ns);
+	int64_t left;
+	int r = 0;
+
+	if (!ctx)
+		return 0;
+	if (ctx->isolation == MK_ISOLATION_PROCESS &&
+	    mk_load_acquire(&ctx->lost) && ctx->engine) {
+		mk_proxy_kill(ctx->engine);
+		ctx->engine = NULL;
+	}
+	left = stop_queues(ctx, deadline);
+	if (ctx->engine)
+		r = ctx->ops->close(ctx->engine, mk_time_left(deadline));
+	if (r)
+		return r;
+	ctx->engine = NULL;
+	mk_dispatcher_free(ctx->dispatcher);
+	while (ctx->queues) {
+		struct mk_queue *q = ctx->queues;
+
+		ctx->queues = q->list;
+		mk_queue_free(q);
+	}
+	ctx_free(ctx);
+	return left;
+}
+
+int mk_ctx_info(struct mk_ctx *ctx, struct mk_ctx_info *out)
+{
+	memset(out, 0, sizeof(*out));
+	pthread_mutex_lock(&ctx->lock);
+	strncpy(out->engine, ctx->real->name, sizeof(out->engine) - 1);
+	memcpy(out->device_name, ctx->device_name, sizeof(out->device_name));
+	out->isolation = ctx->isolation;
+	out->workers = ctx->config.workers;
+	if (ctx->isolation == MK_ISOLATION_PROCESS && ctx->engine)
+		out->worker_pid = mk_proxy_pid(ctx->engine);
+	out->queues = ctx->queue_count;
+	out->buffers = ctx->buffers.live;
+	for (unsigned i = 0; i < MK_OPCODES; i++)
+		out->handlers += ctx->opcode_args[i] != 0;
+	out->shared_bytes = ctx->region.shared_bytes;
+	out->shared_used = ctx->shared.used;
+	out->heap_bytes = ctx->region.total_bytes - ctx->region.shared_bytes;
+	out->heap_used = ctx->heap.used;
+	out->abi = MK_ABI_VERSION;
+	out->fingerprint = MK_FINGERPRINT;
+	pthread_mutex_unlock(&ctx->lock);
+	return 0;
+}
+
+static void add_words(uint64_t *to, const uint64_t *from, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		to[i] += mk_load_relaxed(&from[i]);
+}
+
+int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (uint32_t i = 0; i < ctx->config.workers; i++) {
+		const struct mk_worker_block *w = &ctx->workers[i];
+
+		add_words(&out->slots, &w->slots, 1);
+		add_words(&out->failed, &w->failed, 1);
+		add_words(&out->cancelled, &w->cancelled, 1);
+		add_words(&out->sleeps, &w->sleeps, 1);
+		add_words(&out->wakes_engine, &w->wakes, 1);
+		add_words(out->by_tenant, w->tenant, MK_TENANTS);
+		add_words(out->by_priority, w->priority, MK_PRIORITIES);
+		add_words(out->by_opcode, w->opcodes, MK_OPCODES);
+	}
+	pthread_mutex_lock(&ctx->list_lock);
+	out->wakes = mk_load_relaxed(&ctx->wakes);
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		out->wakes += mk_load_relaxed(&q->doorbells);
+	pthread_mutex_unlock(&ctx->list_lock);
+	out->launches = mk_load_relaxed(&ctx->launches);
+	out->restarts = mk_load_relaxed(&ctx->restarts);
+	out->commands = mk_load_relaxed(&ctx->commands);
+	return 0;
+}
+
+int mk_ctx_quiesce(struct mk_ctx *ctx, uint64_t timeout_ns)
+{
+	int r;
+
+	pthread_mutex_lock(&ctx->lock);
+	r = mk_ctx_check(ctx, "mk_ctx_quiesce");
+	if (!r && !ctx->quiesced)
+		r = ctx->ops->pause(ctx->engine, timeout_ns);
+	if (!r)
+		ctx->quiesced++;
+	pthread_mutex_unlock(&ctx->lock);
+	return r;
+}
+
+int mk_ctx_resume(struct mk_ctx *ctx)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&ctx->lock);
+	if (!ctx->quiesced)
+		r = mk_error_set(-EALREADY, 0, "mk_ctx_resume",
+				 "the context is not quiesced");
+	else if (!--ctx->quiesced && !mk_load_acquire(&ctx->lost))
+		r = ctx->ops->resume(ctx->engine);
+	pthread_mutex_unlock(&ctx->lock);
+	return r;
+}

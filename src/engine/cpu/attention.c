@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is awake: one word, asleep << 16 | attentive.
+ *
+ * An attentive worker promises to look at all queues again before it sleeps.
+ * A producer rings the bell only if someone sleeps and nobody is attentive.
+ * Both sides store their own word, then load the other's, all seq_cst, so at
+ * least one of them sees the other: model/park.pml.
+ */
+#include <limits.h>
+
+#include "base/futex.h"
+#include "base/order.h"
+#include "engine/cpu/cpu.h"
+
+#define ASLEEP 0x10000u
+#define ATTENTIVE 0xffffu
+
+/* A sleeper looks again after this long while others are attentive, in case
+ * one of them is held up by a handler that used to be quick. */
+#define DOZE_NS 2000000u
+
+void cpu_attention_enter(struct mk_engine *e)
+{
+	mk_add_seq(&e->block->attention, 1);
+}
+
+void cpu_attention_leave(struct mk_engine *e)
+{
+	mk_sub_seq(&e->block->attention, 1);
+}
+
+bool cpu_any_work(struct mk_engine *e)
+{
+	uint32_t bound = mk_load_acquire(&e->queue_bound);
+
+	for (uint32_t i = 0; i < bound; i++) {
+		struct cpu_queue *q = mk_load_acquire(&e->queues[i]);
+
+		if (q && cpu_queue_has_work(q))
+			return true;
+	}
+	return false;
+}
+
+void cpu_attention_wake(struct cpu_worker *w)
+{
+	struct mk_context_block *b = w->engine->block;
+
+	if (mk_load_seq(&b->attention) < ASLEEP)
+		return;
+	mk_count(&w->block->wakes, 1);
+	mk_add_seq(&b->bell, 1);
+	mk_futex_wake(&b->bell, 1);
+}
+
+void cpu_attention_drop(struct cpu_worker *w)
+{
+	struct mk_engine *e = w->engine;
+	uint32_t left = mk_sub_seq(&e->block->attention, 1) - 1;
+
+	/* what was published while we were the only attentive one */
+	if (left >= ASLEEP && !(left & ATTENTIVE) && cpu_any_work(e))
+		cpu_attention_wake(w);
+}
+
+void cpu_attention_raise(struct cpu_worker *w)
+{
+	mk_add_seq(&w->engine->block->attention, 1);
+}
+
+void cpu_attention_sleep(struct cpu_worker *w, bool crowded)
+{
+	struct mk_engine *e = w->engine;
+	struct mk_context_block *b = e->block;
+	uint32_t bell = mk_load_seq(&b->bell);
+	uint32_t seen = mk_load_seq(&b->attention);
+	uint64_t limit;
+
+	do {
+		if (crowded && (seen & ATTENTIVE) <= e->spinners)
+			return;
+	} while (!mk_cas_seq(&b->attention, &seen, seen + ASLEEP - 1));
+	limit = ((seen - 1) & ATTENTIVE) ? DOZE_NS : UINT64_MAX;
+	w->dozing = false;
+	/* whoever bumps the epoch rings afterwards: `bell` is older */
+	if (!cpu_any_work(e) && mk_load_seq(&e->epoch) == w->epoch) {
+		mk_count(&w->block->sleeps, 1);
+		w->dozing = mk_futex_wait(&b->bell, bell, limit) != 0;
+	}
+	mk_add_seq(&b->attention, 1 - ASLEEP);
+}

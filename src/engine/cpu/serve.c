@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One visit to a queue: claim, run, answer. */
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/order.h"
+#include "engine/cpu/cpu.h"
+#include "engine/cpu/row.h"
+
+#define QUICK_NS 3000u      /* a handler cheaper than this is quick */
+#define QUICK_RUNS 16u      /* timed runs before it may be called so */
+#define RETIME_EVERY 64u    /* a quick handler is timed again now and then */
+#define BACKLOG_NS 20000u   /* work worth waking another worker for */
+#define BACKLOG_EVERY 16u   /* slots between two looks at the backlog */
+#define BACKLOG_REST 16u    /* after a wake-up, this many backlogs pass */
+#define CHEAP_NS 20u        /* what an opcode costs that is never timed */
+
+/* A slot as it was when it was copied; checked before use. */
+struct cpu_slot {
+	uint16_t opcode, tenant;
+	uint8_t priority, flags;
+	uint16_t tiles;
+	uint64_t args[MK_ARG_BYTES / 8];
+};
+
+static inline bool marked(uint64_t word, uint64_t ticket, uint32_t shift)
+{
+	return (uint16_t)(word >> MK_MARK_SHIFT) == MK_MARK(ticket, shift);
+}
+
+bool cpu_queue_has_work(const struct cpu_queue *q)
+{
+	uint64_t t = mk_load_seq(&q->block->claim);
+
+	/* Dekker with mk_queue_submit() */
+	return marked(mk_load_seq(&q->ring[t & q->mask].unit[0].hi), t,
+		      q->shift);
+}
+
+/* Put the displaced half-words back where they belong. */
+static inline void slot_decode(const struct mk_wire_slot *wire, uint64_t spill,
+			       struct cpu_slot *out)
+{
+	const uint64_t low = (1ull << MK_MARK_SHIFT) - 1;
+	uint64_t header = wire->unit[0].lo;
+
+	out->opcode = (uint16_t)header;
+	out->tenant = (uint16_t)(header >> 16);
+	out->priority = (uint8_t)(header >> 32);
+	out->flags = (uint8_t)(header >> 40);
+	out->tiles = (uint16_t)(header >> 48);
+	out->args[0] = wire->unit[1].lo;
+	out->args[1] = (wire->unit[1].hi & low) | spill << 48;
+	out->args[2] = wire->unit[2].lo;
+	out->args[3] = (wire->unit[2].hi & low) | (spill >> 16) << 48;
+	out->args[4] = wire->unit[3].lo;
+	out->args[5] = (wire->unit[3].hi & low) | (spill >> 32) << 48;
+}
+
+/* Tell whoever sleeps or polls on this queue that there is an answer. */
+static void notify(struct cpu_queue *q)
+{
+	int fd = mk_load_acquire(&q->event_fd);
+	uint64_t one = 1;
+
+	if (mk_load_relaxed(&q->block->waiters)) {
+		mk_add_seq(&q->block->event, 1);
+		mk_futex_wake(&q->block->event, INT_MAX);
+	}
+	if (mk_load_relaxed(&q->block->armed) && fd >= 0 &&
+	    mk_exchange_seq(&q->block->armed, 0) &&
+	    write(fd, &one, sizeof(one)) < 0)
+		return; /* it is full, so it is readable */
+}
+
+static inline void answer(struct cpu_queue *q, const struct cpu_worker *w,
+			  uint64_t t, int32_t result, uint64_t value)
+{
+	struct mk_wire_completion *c = &q->answers[t & q->mask];
+
+	mk_store_relaxed(&c->value, value);
+	/* pairs with the reaper's load-acquire; and Dekker with a waiter that
+	 * counts itself, then looks for answers */
+	mk_store_seq(&c->head,
+		     (uint64_t)MK_MARK(t, q->shift) << MK_MARK_SHIFT |
+			     (uint64_t)(uint16_t)w->index << 32 |
+			     (uint32_t)result);
+	if (mk_load_seq(&q->block->waiters) | mk_load_seq(&q->block->armed))
+		notify(q);
+}
+
+/* Answered already, or so old that its index went on. */
+static inline bool answered(const struct cpu_queue *q, uint64_t t)
+{
+	uint16_t mark = (uint16_t)(mk_load_acquire(&q->answers[t & q->mask]
+							    .head) >>
+				   MK_MARK_SHIFT);
+
+	return mark != (uint16_t)(MK_MARK(t, q->shift) - 1);
+}
+
+static bool cancel_asked(const struct cpu_worker *w, const struct cpu_queue *q)
+{
+	return mk_load_relaxed(&w->engine->stop) ||
+	       (mk_load_relaxed(&q->block->mode) & MK_MODE_CANCEL);
+}
+
+/* Wait until every earlier ticket has its answer. Earlier tickets were all
+ * claimed before, by workers that do not wait for us. */
+static int32_t run_fence(struct cpu_worker *w, struct cpu_queue *q, uint64_t t)
+{
+	uint64_t from = t - q->mask;
+	uint64_t floor = mk_load_relaxed(&q->fence_floor);
+
+	if (floor - from <= q->mask)
+		from = floor;
+	for (uint64_t u = from; u != t; u++) {
+		for (unsigned spins = 0; !answered(q, u); spins++) {
+			if (cancel_asked(w, q))
+				return -MK_ECANCELLED;
+			if (spins > 1000)
+				sched_yield();
+			mk_pause();
+		}
+	}
+	mk_store_relaxed(&q->fence_floor, t);
+	return MK_OK;
+}
+
+static const struct mk_handler_entry *find_entry(void *engine, uint32_t opcode)
+{
+	struct mk_engine *e = engine;
+
+	return opcode < MK_OPCODES ? mk_load_acquire(&e->ops[opcode].entry) :
+				     NULL;
+}
+
+static int32_t run_entry(struct cpu_worker *w, struct cpu_queue *q,
+			 const struct mk_handler_entry *entry,
+			 const struct cpu_slot *slot)
+{
+	struct mk_row_env env = { find_entry, w->engine };
+
+	switch (slot->opcode) {
+	case MK_OP_FENCE:
+		return run_fence(w, q, w->task.ticket);
+	case MK_OP_ROW:
+		return mk_cpu_row_run(&w->task,
+				      (const struct mk_op_row *)slot->args,
+				      &env);
+	default:
+		return entry->run(&w->task, slot->args);
+	}
+}
+
+/* Run with the clock: learn what this opcode costs. */
+static int32_t run_timed(struct cpu_worker *w, struct cpu_queue *q,
+			 struct cpu_op *op,
+			 const struct mk_handler_entry *entry,
+			 const struct cpu_slot *slot)
+{
+	uint64_t start = mk_now_ns(), took;
+	uint32_t cost = mk_load_relaxed(&op->cost_ns);
+	uint32_t runs = mk_load_relaxed(&op->runs);
+	int32_t result = run_entry(w, q, entry, slot);
+
+	took = mk_now_ns() - start;
+	if (took > UINT32_MAX / 8)
+		took = UINT32_MAX / 8;
+	cost = runs ? (cost * 7 + (uint32_t)took) / 8 : (uint32_t)took;
+	mk_store_relaxed(&op->cost_ns, cost);
+	mk_store_relaxed(&op->runs, runs + 1);
+	if (mk_load_relaxed(&op->quick) != CPU_QUICK_ALWAYS)
+		mk_store_relaxed(&op->quick, runs >= QUICK_RUNS &&
+				 cost < QUICK_NS && took < 4 * QUICK_NS ?
+					 CPU_QUICK : CPU_UNKNOWN);
+	return result;
+}
+
+static int32_t run(struct cpu_worker *w, struct cpu_queue *q,
+		   struct cpu_op *op, const struct mk_handler_entry *entry,
+		   const struct cpu_slot *slot)
+{
+	uint32_t quick = mk_load_relaxed(&op->quick);
+	int32_t result;
+
+	if (quick == CPU_QUICK_ALWAYS ||
+	    (quick == CPU_QUICK && w->block->slots % RETIME_EVERY))
+		return run_entry(w, q, entry, slot);
+	if (quick == CPU_QUICK)
+		return run_timed(w, q, op, entry, slot);
+	cpu_attention_drop(w);
+	result = run_timed(w, q, op, entry, slot);
+	cpu_attention_raise(w);
+	return result;
+}
+
+/* Reasons for which a claimed slot is not run; 0: run it. */
+static int32_t refuse(struct cpu_queue *q, struct mk_task *task,
+		      const struct cpu_slot *slot,
+		      const struct mk_handler_entry *entry)
+{
+	uint32_t mode = mk_load_relaxed(&q->block->mode);
+
+	if ((mode & MK_MODE_CANCEL) || mk_load_relaxed(&q->control->shutdown))
+		return -MK_ECANCELLED;
+	if ((mode & MK_MODE_CANCEL_SOME) && mk_cancelled(task))
+		return -MK_ECANCELLED;
+	/* the host checked all this; the memory may have changed since */
+	if (!entry)
+		return -MK_EOPCODE;
+	if (slot->tenant >= MK_TENANTS || slot->tiles > 1)
+		return -MK_ERANGE;
+	if (slot->priority >= MK_PRIORITIES || (slot->flags & ~MK_SLOT_FLAGS))
+		return -EINVAL;
+	if (!(slot->flags & MK_SLOT_DEADLINE))
+		return 0;
+	task->deadline_ns =
+		mk_load_relaxed(&q->ext[task->ticket & q->mask].deadline_ns);
+	return mk_now_ns() > task->deadline_ns ? -MK_EDEADLINE : 0;
+}
+
+static inline void task_begin(struct cpu_worker *w, struct cpu_queue *q,
+			      uint64_t t)
+{
+	struct mk_task *task = &w->task;
+
+	task->error = 0;
+	task->ticket = t;
+	task->value = 0;
+	task->deadline_ns = UINT64_MAX;
+	task->cancel = &q->ext[t & q->mask].cancel;
+	task->cancel_mark = 0x10000u | MK_MARK(t, q->shift);
+}
+
+/* A slot that is ours: run it and answer it, once. */
+static void serve_slot(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
+		       uint64_t spill)
+{
+	struct mk_worker_block *b = w->block;
+	const struct mk_handler_entry *entry;
+	struct cpu_slot slot;
+	int32_t result;
+
+	slot_decode(&q->ring[t & q->mask], spill, &slot);
+	task_begin(w, q, t);
+	entry = find_entry(w->engine, slot.opcode);
+	mk_store_relaxed(&b->ticket, t);
+	mk_store_relaxed(&b->opcode, slot.opcode);
+	mk_store_release(&b->running, b->running + 1);
+	result = refuse(q, &w->task, &slot, entry);
+	if (!result)
+		result = run(w, q, &w->engine->ops[slot.opcode], entry, &slot);
+	else
+		mk_count(&b->cancelled, 1);
+	mk_store_release(&b->running, b->running + 1);
+	mk_count(&b->slots, 1);
+	if (result < 0)
+		mk_count(&b->failed, 1);
+	mk_count(&b->tenant[slot.tenant % MK_TENANTS], 1);
+	mk_count(&b->priority[slot.priority % 8], 1);
+	mk_count(&b->opcodes[slot.opcode % MK_OPCODES], 1);
+	answer(q, w, t, result, w->task.value);
+}
+
+static void task_enter_queue(struct cpu_worker *w, struct cpu_queue *q)
+{
+	struct mk_task *task = &w->task;
+
+	mk_store_relaxed(&w->block->queue, q->index);
+	task->control = q->control;
+	task->observables = q->observables;
+	task->observable_count = q->observable_count;
+	task->log = q->log;
+	task->log_capacity = q->log_capacity;
+	task->io = q->io;
+	task->io_capacity = q->io_capacity;
+}
+
+/* So much is waiting that another worker is worth its wake-up? */
+static void look_at_backlog(struct cpu_worker *w, struct cpu_queue *q,
+			    uint64_t t, uint32_t opcode)
+{
+	struct mk_engine *e = w->engine;
+	uint32_t cost = mk_load_relaxed(&e->ops[opcode % MK_OPCODES].cost_ns);
+	uint64_t ahead = BACKLOG_NS / (cost ? cost : CHEAP_NS) + 1;
+
+	/* the woken one needs time to show what it is good for */
+	if (w->backlog_rest) {
+		w->backlog_rest--;
+		return;
+	}
+	if (mk_load_relaxed(&e->block->attention) >> 16 && ahead <= q->mask &&
+	    marked(mk_load_relaxed(&q->ring[(t + ahead) & q->mask].unit[0].hi),
+		   t + ahead, q->shift)) {
+		w->backlog_rest = (uint32_t)(BACKLOG_REST * ahead /
+					     BACKLOG_EVERY);
+		cpu_attention_wake(w);
+	}
+}
+
+unsigned cpu_serve_queue(struct cpu_worker *w, struct cpu_queue *q)
+{
+	uint64_t t = mk_load_relaxed(&q->block->claim);
+	unsigned n = 0;
+
+	while (n < q->burst) {
+		/* pairs with the stamp of mk_queue_submit() */
+		uint64_t hi = mk_load_acquire(
+			&q->ring[t & q->mask].unit[0].hi);
+
+		if (!marked(hi, t, q->shift))
+			break;
+		if (!mk_cas_seq(&q->block->claim, &t, t + 1))
+			continue;
+		if (!n++)
+			task_enter_queue(w, q);
+		if (t - q->skip_until >= UINT64_MAX / 2 && answered(q, t)) {
+			t++;
+			continue;
+		}
+		serve_slot(w, q, t, hi & ((1ull << MK_MARK_SHIFT) - 1));
+		if (n % BACKLOG_EVERY == 1)
+			look_at_backlog(w, q, t, w->block->opcode);
+		t++;
+		/* someone wants to change the tables: see worker.c */
+		if (mk_load_relaxed(&w->engine->epoch) != w->epoch)
+			break;
+	}
+	return n;
+}

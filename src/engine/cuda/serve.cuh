@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One published slot: read whole, checked, run, answered, once.
+ *
+ * The host checked every slot before it was published; the memory may have
+ * changed since, so everything is checked again, on the copy in registers.
+ */
+#ifndef MK_CUDA_SERVE_CUH
+#define MK_CUDA_SERVE_CUH
+
+#define MKD_MODE_OFFSET ((uint32_t)MK_OFFSETOF(struct mk_queue_block, mode))
+
+/* What becomes of a seat whose slot was read. */
+enum mkd_kind {
+	MKD_KIND_NONE = 0,
+	MKD_KIND_DONE = 1,  /* has its result: a no-op, or refused */
+	MKD_KIND_PASS = 2,  /* was answered before a restart: nothing to do */
+	MKD_KIND_LIGHT = 3, /* a lane runs it */
+	MKD_KIND_HEAVY = 4, /* the warp, or the block, runs it */
+	MKD_KIND_FENCE = 5  /* waits for earlier tickets */
+};
+
+/* A slot as its leader sees it. */
+struct mkd_slot {
+	uint64_t relative;
+	uint64_t ticket;
+	uint32_t opcode, tenant, priority, flags;
+	uint32_t entry;  /* MKD_ENTRY */
+	uint32_t kind;
+	int32_t result;
+	uint64_t value;
+	uint64_t deadline_ns;
+	bool refused;
+};
+
+struct mkd_args {
+	alignas(16) uint32_t word[MK_ARG_WORDS];
+};
+
+/* ---- polling ----------------------------------------------------------- */
+
+/* The seats whose slots shall be read now. */
+MKD_FN uint32_t mkd_lines(const struct mkd_warp *w)
+{
+	uint32_t lines = w->want, all = w->want;
+
+	if (w->halted || (int64_t)(w->base + mkd_low_seat(w) - w->hint) >=
+				 (int64_t)w->window)
+		return 0;
+	if (w->eager)
+		return all;
+	for (uint32_t i = 0; i < w->l->tuning.peek && lines; i++)
+		lines &= lines - 1u;
+	return all & ~lines;
+}
+
+/*
+ * Read the slots of some seats, and in the same breath what may have changed
+ * elsewhere: the loads are in flight together, and the bus takes longest.
+ * Returns the seats whose slots are published, whole.
+ */
+MKD_FN uint32_t mkd_poll(struct mkd_warp *w, uint32_t lines,
+			 struct mkd_unit *v, uint32_t *mode,
+			 struct mkd_unit *orders)
+{
+	uint64_t t = mkd_ticket(w, w->base + w->group);
+	bool mine = lines >> (w->lane & ~3u) & 1u;
+	struct mkd_unit a, b;
+	uint32_t whole;
+
+	*orders = mkd_load16((uint64_t)w->state);
+	a = mkd_load16((uint64_t)w->q);
+	b = mkd_load16((uint64_t)w->q + 16);
+	v->x = v->y = v->z = v->w = 0;
+	if (mine)
+		*v = mkd_load16(w->slots + (t & w->mask) * MK_SLOT_BYTES +
+				w->quarter * 16u);
+	*mode = w->fresh ? mkd_load32((const uint32_t *)(w->block +
+							 MKD_MODE_OFFSET)) : 0;
+	/* a unit without the mark of this lap is older, or not written yet */
+	whole = mkd_ballot(mine && v->w >> 16 == mkd_mark(w, t));
+	whole &= whole >> 1;
+	whole &= whole >> 2;
+	w->hint = a.z | (uint64_t)a.w << 32;
+	w->window = b.x;
+	w->queue_state = b.y;
+	return whole & MKD_SPREAD;
+}
+
+/* ---- answers ----------------------------------------------------------- */
+
+MKD_FN bool mkd_answered(const struct mkd_warp *w, uint64_t ticket)
+{
+	uint64_t head = mkd_load64((const uint64_t *)(w->completions +
+			(ticket & w->mask) * MK_COMPLETION_BYTES));
+
+	return (uint32_t)(head >> MK_MARK_SHIFT) !=
+	       ((mkd_mark(w, ticket) - 1u) & 0xffffu);
+}
+
+/* Answer the slots of the lanes that are `mine`, and count them. */
+MKD_FN void mkd_answer(struct mkd_warp *w, bool mine,
+		       const struct mkd_slot *s)
+{
+	struct mkd_unit c;
+
+	if (mine) {
+		c.x = (uint32_t)s->result;
+		c.y = (w->index & 0xffffu) | mkd_mark(w, s->ticket) << 16;
+		c.z = (uint32_t)s->value;
+		c.w = (uint32_t)(s->value >> 32);
+		mkd_store16(w->completions + (s->ticket & w->mask) *
+						     MK_COMPLETION_BYTES, c);
+	}
+	mkd_count(w, mine, s->opcode, s->tenant, s->priority, s->result < 0,
+		  s->refused);
+}
+
+/* ---- checks ------------------------------------------------------------ */
+
+MKD_FN uint64_t mkd_now_ns(const struct mkd_warp *w)
+{
+	return mkd_time() + mkd_load64(&w->state->clock_offset);
+}
+
+MKD_FN uint64_t mkd_ext(const struct mkd_warp *w, uint64_t ticket)
+{
+	return mkd_load64(&w->q->ext) +
+	       (ticket & w->mask) * sizeof(struct mk_wire_ext);
+}
+
+MKD_FN bool mkd_asked_to_end(const struct mkd_warp *w, uint64_t ticket)
+{
+	uint64_t at = mkd_ext(w, ticket) +
+		      MK_OFFSETOF(struct mk_wire_ext, cancel);
+
+	return mkd_load32((const uint32_t *)at) ==
+	       (0x10000u | mkd_mark(w, ticket));
+}
+
+/* Why this slot shall not run: its result, or 0. */
+MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s,
+			  uint32_t tiles, uint32_t mode)
+{
+	if ((mode & MK_MODE_CANCEL) || (w->queue_state & MKD_SHUT))
+		return -MK_ECANCELLED;
+	if ((mode & MK_MODE_CANCEL_SOME) && mkd_asked_to_end(w, s->ticket))
+		return -MK_ECANCELLED;
+	if (!s->entry)
+		return -MK_EOPCODE;
+	if (s->tenant >= MK_TENANTS || tiles > 1u)
+		return -MK_ERANGE;
+	if (s->priority >= MK_PRIORITIES || (s->flags & ~MK_SLOT_FLAGS))
+		return -MKD_EINVAL;
+	if (!(s->flags & MK_SLOT_DEADLINE))
+		return 0;
+	/* the deadline was written before the marks */
+	mkd_acquire();
+	s->deadline_ns = mkd_load64((const uint64_t *)mkd_ext(w, s->ticket));
+	return mkd_now_ns(w) > s->deadline_ns ? -MK_EDEADLINE : 0;
+}
+
+/* What its leader does with the slot in unit 0; a is unit 1's first words. */
+MKD_FN void mkd_classify(struct mkd_warp *w, const struct mkd_unit *v,
+			 uint64_t a, uint32_t mode, struct mkd_slot *s)
+{
+	s->opcode = v->x & 0xffffu;
+	s->tenant = v->x >> 16;
+	s->priority = v->y & 0xffu;
+	s->flags = v->y >> 8 & 0xffu;
+	s->entry = s->opcode < MK_OPCODES ? mkd_table[s->opcode] : 0;
+	if (s->relative < w->skip && mkd_answered(w, s->ticket)) {
+		s->kind = MKD_KIND_PASS;
+		return;
+	}
+	s->kind = MKD_KIND_DONE;
+	s->result = mkd_refuse(w, s, v->y >> 16, mode);
+	s->refused = s->result != 0;
+	if (s->refused)
+		return;
+	if (s->opcode == MK_OP_NOP)
+		s->value = a;
+	else if (MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_FENCE)
+		s->kind = MKD_KIND_FENCE;
+	else
+		s->kind = MKD_ENTRY_WIDTH(s->entry) ? MKD_KIND_HEAVY :
+						      MKD_KIND_LIGHT;
+}
+
+/* ---- running ----------------------------------------------------------- */
+
+/* The argument words of the slot that lane `leader` speaks for. */
+MKD_FN void mkd_gather(const struct mkd_unit *v, uint32_t leader,
+		       struct mkd_args *args)
+{
+	uint32_t z = mkd_shfl(v->z, leader), w = mkd_shfl(v->w, leader);
+
+	for (uint32_t u = 0; u < 3u; u++) {
+		uint32_t from = (leader + u + 1u) & 31u;
+		uint32_t spill = u == 0 ? z & 0xffffu :
+				 u == 1 ? z >> 16 : w & 0xffffu;
+
+		args->word[4 * u] = mkd_shfl(v->x, from);
+		args->word[4 * u + 1] = mkd_shfl(v->y, from);
+		args->word[4 * u + 2] = mkd_shfl(v->z, from);
+		args->word[4 * u + 3] = (mkd_shfl(v->w, from) & 0xffffu) |
+					spill << 16;
+	}
+}
+
+MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
+		     uint64_t ticket, uint64_t deadline_ns, uint32_t lane,
+		     uint32_t lanes)
+{
+	const struct mkd_queue *q = w->q;
+	const struct mkd_launch *l = w->l;
+
+	task->windows = (const struct mk_window *)l->windows;
+	task->window_count = l->window_count;
+	task->error = 0;
+	task->ticket = ticket;
+	task->value = 0;
+	task->deadline_ns = deadline_ns;
+	task->cancel = (const uint32_t *)(mkd_ext(w, ticket) +
+			MK_OFFSETOF(struct mk_wire_ext, cancel));
+	task->cancel_mark = 0x10000u | mkd_mark(w, ticket);
+	task->worker = w->index;
+	task->scratch = (unsigned char *)(l->scratch +
+			(uint64_t)w->index * l->scratch_bytes);
+	task->scratch_bytes = l->scratch_bytes;
+	task->lane = lane;
+	task->lanes = lanes;
+	task->tile = 0;
+	task->tiles = 1;
+	task->dirty = 0;
+	task->control = (struct mk_control *)mkd_load64(&q->control);
+	task->observables = (uint64_t *)mkd_load64(&q->observables);
+	task->observable_count = mkd_load32(&q->observable_count);
+	task->log = (struct mk_debug_log *)mkd_load64(&q->log);
+	task->log_capacity = mkd_load32(&q->log_records);
+	task->io = (struct mk_io_queue *)mkd_load64(&q->io);
+	task->io_capacity = mkd_load32(&q->io_records);
+	task->reserved = 0;
+	task->engine = (void *)0;
+}
+
+/* Say in the shared memory what runs, for whoever asks when we are lost. */
+MKD_FN void mkd_announce(struct mkd_warp *w, const struct mkd_slot *s,
+			 bool begin)
+{
+	struct mk_worker_block *b = (struct mk_worker_block *)
+		(w->l->region + w->l->blocks_offset) + w->index;
+	struct mkd_unit u;
+
+	if (w->lane)
+		return;
+	if (begin) {
+		u.x = (uint32_t)s->ticket;
+		u.y = (uint32_t)(s->ticket >> 32);
+		u.z = w->queue_index;
+		u.w = s->opcode;
+		mkd_store16((uint64_t)b, u);
+		/* before we stop looking at orders */
+		mkd_store32(&w->me->busy, w->place + 1u);
+	} else {
+		mkd_store32(&w->me->busy, 0);
+	}
+	mkd_store32(&b->running, begin);
+	if (!begin)
+		/* Dekker with mkd_wait_workers(): we say that we are back,
+		 * then look at queues and orders */
+		mkd_fence();
+}
+
+/* Handlers that one lane runs: each leader its own, side by side. */
+MKD_FN void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
+			  bool mine, struct mkd_slot *s)
+{
+	uint32_t leader = w->lane & ~3u;
+	struct mkd_args args;
+	struct mk_task task;
+	bool dirty = false;
+
+	mkd_gather(v, leader, &args);
+	mkd_acquire();
+	if (mine) {
+		mkd_task(w, &task, s->ticket, s->deadline_ns, 0, 1);
+		/* leaders share the worker's scratch memory */
+		task.scratch_bytes = (w->l->scratch_bytes / MKD_SEATS) & ~15u;
+		task.scratch += w->group * task.scratch_bytes;
+		s->result = mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), &task,
+					 args.word);
+		s->value = task.value;
+		dirty = task.dirty != 0;
+	}
+	mkd_syncwarp();
+	if (dirty)
+		mkd_release();
+}
+
+/* A handler that all lanes run. Lane 0's result and value are the slot's;
+ * true if any lane wrote something. */
+MKD_FN bool mkd_run_warp(struct mkd_warp *w, const struct mkd_args *args,
+			 struct mkd_slot *s)
+{
+	struct mk_task task;
+
+	mkd_task(w, &task, s->ticket, s->deadline_ns, w->lane, MKD_LANES);
+	mkd_acquire();
+	if (MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_ROW)
+		s->result = mkd_row(&task, (const struct mk_op_row *)args->word,
+				    w->state);
+	else
+		s->result = mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), &task,
+					 args->word);
+	mkd_syncwarp();
+	s->value = task.value;
+	return mkd_ballot(task.dirty != 0) != 0;
+}
+
+/* All that its leader knows of a slot, to every lane. */
+MKD_FN void mkd_spread_slot(struct mkd_slot *s, uint32_t leader)
+{
+	s->relative = mkd_shfl64(s->relative, leader);
+	s->ticket = mkd_shfl64(s->ticket, leader);
+	s->opcode = mkd_shfl(s->opcode, leader);
+	s->tenant = mkd_shfl(s->tenant, leader);
+	s->priority = mkd_shfl(s->priority, leader);
+	s->flags = mkd_shfl(s->flags, leader);
+	s->entry = mkd_shfl(s->entry, leader);
+	s->deadline_ns = mkd_shfl64(s->deadline_ns, leader);
+	s->refused = false;
+}
+
+/* MK_OP_SHUTDOWN ran: from its answer on no worker may start a slot of this
+ * queue, whatever it read before. */
+MKD_SLOW void mkd_shut(struct mkd_warp *w)
+{
+	uint32_t target = 0;
+
+	if (!w->lane) {
+		mkd_or32(&w->q->state, MKD_SHUT);
+		mkd_fence();
+		target = mkd_add32(&w->state->epoch, 1) + 1u;
+	}
+	target = mkd_shfl(target, 0);
+	while (!mkd_all_saw(w->l, w->lane, target, MKD_PLACES))
+		mkd_nap(200);
+}
+
+/* A slot that takes the whole warp, or the block. */
+MKD_SLOW void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
+			    uint32_t leader, struct mkd_slot *s)
+{
+	uint32_t rest = w->want & ~(1u << leader);
+	struct mkd_args args;
+	bool dirty;
+
+	mkd_gather(v, leader, &args);
+	mkd_spread_slot(s, leader);
+	if (!w->lane)
+		mkd_store64(&w->q->heavy, s->relative + 1u);
+	/* nobody waits behind us for what we could not get to */
+	w->want = rest;
+	if (rest)
+		mkd_drop(w);
+	mkd_announce(w, s, true);
+	if (MKD_ENTRY_WIDTH(s->entry) == 2u && w->l->warps > 1u)
+		dirty = mkd_call_block(w, &args, s);
+	else
+		dirty = mkd_run_warp(w, &args, s);
+	if (s->opcode == MK_OP_SHUTDOWN && mkd_shfl((uint32_t)s->result, 0) == 0)
+		mkd_shut(w);
+	if (!w->lane && dirty)
+		mkd_release();
+	mkd_answer(w, !w->lane, s);
+	mkd_announce(w, s, false);
+}
+
+/* ---- fences ------------------------------------------------------------ */
+
+/* Have all tickets before this one been answered? */
+MKD_FN bool mkd_fence_ready(struct mkd_warp *w, uint64_t relative)
+{
+	uint64_t from = mkd_load64(&w->q->fenced), at;
+	uint32_t open = 0;
+
+	/* older ones were answered before this slot could be published */
+	if (relative > w->mask && from < relative - w->mask)
+		from = relative - w->mask;
+	for (at = from; at < relative && !open; at += MKD_LANES) {
+		uint64_t r = at + w->lane;
+
+		open = mkd_ballot(r < relative &&
+				  !mkd_answered(w, mkd_ticket(w, r)));
+		if (open)
+			relative = at + mkd_lowest(open);
+	}
+	if (!w->lane)
+		mkd_max64(&w->q->fenced, relative);
+	/* what the others released is seen by whoever sees our answer */
+	if (!open)
+		mkd_release();
+	return !open;
+}
+
+/* An earlier ticket may lie in an orphan word, with every other worker
+ * waiting like this one: leave our seats there and take those. */
+MKD_FN void mkd_trade(struct mkd_warp *w, uint64_t relative)
+{
+	uint64_t mine = mkd_packed(w), theirs = 0;
+	bool traded = false;
+
+	if (!w->lane)
+		for (uint32_t i = 0; i < MKD_ORPHANS && !traded; i++) {
+			theirs = mkd_load64(&w->q->orphan[i]);
+			traded = theirs && theirs >> 8 < relative;
+			if (traded)
+				theirs = mkd_swap64(&w->q->orphan[i], mine);
+		}
+	if (!mkd_shfl(traded, 0))
+		return;
+	theirs = mkd_shfl64(theirs, 0);
+	w->want = 0;
+	if (theirs)
+		mkd_sit(w, theirs);
+}
+
+MKD_SLOW void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
+			      struct mkd_slot *s)
+{
+	mkd_spread_slot(s, leader);
+	if (mkd_fence_ready(w, s->relative)) {
+		s->result = MK_OK;
+		s->value = 0;
+		mkd_answer(w, !w->lane, s);
+		w->want &= ~(1u << leader);
+	} else {
+		mkd_trade(w, s->relative);
+	}
+	/* cancelled meanwhile? */
+	w->fresh = true;
+}
+
+/* ---- a poll that found something ---------------------------------------- */
+
+/* Much is coming: read all seats, and let others come. */
+MKD_FN void mkd_burst(struct mkd_warp *w)
+{
+	w->eager = true;
+	if (!w->lane && w->window < w->l->tuning.window)
+		mkd_store32(&w->q->window, w->l->tuning.window);
+}
+
+MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_unit *v,
+		      uint32_t got, uint32_t mode)
+{
+	bool mine = got >> w->lane & 1u, hot = w->fresh;
+	uint32_t next = (w->lane + 1u) & 31u;
+	uint64_t a = mkd_shfl(v->x, next) |
+		     (uint64_t)mkd_shfl(v->y, next) << 32;
+	uint32_t done, light, fence, heavy;
+	struct mkd_slot s;
+
+	s.relative = w->base + w->group;
+	s.ticket = mkd_ticket(w, s.relative);
+	s.opcode = s.tenant = s.priority = s.flags = s.entry = 0;
+	s.kind = MKD_KIND_NONE;
+	s.result = 0;
+	s.value = 0;
+	s.deadline_ns = ~(uint64_t)0;
+	s.refused = false;
+	if (mine)
+		mkd_classify(w, v, a, mode, &s);
+	w->fresh = false;
+	done = mkd_ballot(s.kind == MKD_KIND_DONE);
+	if (done)
+		mkd_answer(w, s.kind == MKD_KIND_DONE, &s);
+	done |= mkd_ballot(s.kind == MKD_KIND_PASS);
+	if (!w->lane)
+		mkd_max64(&w->q->hint,
+			  w->base + (mkd_highest(got) >> 2) + 1u);
+	if (hot || mkd_bits(got) > 1u)
+		mkd_burst(w);
+	light = mkd_ballot(s.kind == MKD_KIND_LIGHT);
+	if (light) {
+		mkd_run_light(w, v, s.kind == MKD_KIND_LIGHT, &s);
+		mkd_answer(w, s.kind == MKD_KIND_LIGHT, &s);
+	}
+	w->want &= ~(done | light);
+	fence = mkd_ballot(s.kind == MKD_KIND_FENCE);
+	heavy = mkd_ballot(s.kind == MKD_KIND_HEAVY);
+	if (heavy)
+		mkd_run_heavy(w, v, mkd_lowest(heavy), &s);
+	else if (fence)
+		mkd_serve_fence(w, mkd_lowest(fence), &s);
+	if (w->unflushed >= w->l->tuning.flush)
+		mkd_flush(w);
+}
+
+#endif

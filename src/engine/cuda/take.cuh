@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who serves which tickets.
+ *
+ * A worker claims the next tickets of a queue with one atomic add, before
+ * anybody has published them, and polls their slots alone: a line that two
+ * workers poll is slow for both. It can give back its newest tickets by a
+ * compare-and-swap of the same counter, as long as nobody claimed past them;
+ * what cannot be given back that way is left in an orphan word, from where
+ * any worker takes it. So a ticket below `next` always has one owner, and a
+ * worker is never bound to a queue where nothing happens.
+ *
+ * How many wait on a queue follows `window`: a few tickets past the last one
+ * that was seen published when it is quiet, many in a burst. Workers without
+ * seats look over the queues in device memory, where that costs nobody.
+ */
+#ifndef MK_CUDA_TAKE_CUH
+#define MK_CUDA_TAKE_CUH
+
+enum mkd_need {
+	MKD_NEED_NONE = 0,
+	MKD_NEED_ROOM = 1,  /* another worker would help */
+	MKD_NEED_COVER = 2, /* nobody polls */
+	MKD_NEED_ORPHAN = 3 /* somebody left tickets behind */
+};
+
+/* What one lane found out about one queue. */
+struct mkd_look {
+	uint32_t need;
+	uint32_t tickets; /* to claim */
+	uint32_t eager;
+	uint32_t priority;
+};
+
+MKD_FN uint32_t mkd_low_seat(const struct mkd_warp *w)
+{
+	return mkd_lowest(w->want) >> 2;
+}
+
+/* So many tickets past the hint are waited for even when nothing happens. */
+MKD_FN uint32_t mkd_floor(const struct mkd_warp *w, bool light)
+{
+	return light ? w->l->tuning.floor : w->l->tuning.floor_heavy;
+}
+
+/* Lately every slot was one that a lane serves by itself. */
+MKD_FN bool mkd_light(uint64_t heavy, uint64_t next)
+{
+	return !heavy || next - heavy > 256u;
+}
+
+/* There are hardly more workers than queues: nobody can stay on a queue. */
+MKD_FN bool mkd_crowded(const struct mkd_warp *w)
+{
+	return (uint64_t)w->places * 4u >= (uint64_t)w->l->workers_count * 3u;
+}
+
+/* Would this worker's help be too much? All idle workers see the same need,
+ * so each comes with a chance that brings about twice as many as needed. */
+MKD_FN bool mkd_volunteer(const struct mkd_warp *w, uint32_t place,
+			  uint32_t needed)
+{
+	uint32_t all = w->l->workers_count;
+
+	return all <= 16u || needed * 2u >= all ||
+	       mkd_hash(w->index, w->salt + place) % all < needed * 2u;
+}
+
+MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
+{
+	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+	struct mkd_look look = { MKD_NEED_NONE, 0, 0, 0 };
+	struct mkd_unit a, b, c, d;
+	uint64_t next, hint, heavy;
+	uint32_t window, n;
+	int64_t gap;
+
+	if (place >= w->places)
+		return look;
+	a = mkd_load16((uint64_t)q);
+	b = mkd_load16((uint64_t)q + 16);
+	c = mkd_load16((uint64_t)q + 32);
+	d = mkd_load16((uint64_t)q + 48);
+	if ((b.y & ~(uint32_t)MKD_SHUT) != MKD_OPEN)
+		return look;
+	next = a.x | (uint64_t)a.y << 32;
+	hint = a.z | (uint64_t)a.w << 32;
+	window = b.x;
+	heavy = b.z | (uint64_t)b.w << 32;
+	n = mkd_light(heavy, next) ? w->l->tuning.batch : 1u;
+	gap = (int64_t)(next - hint);
+	look.tickets = n;
+	look.eager = window > mkd_floor(w, n > 1u);
+	if (c.x | c.y | c.z | c.w | d.x | d.y | d.z | d.w)
+		look.need = MKD_NEED_ORPHAN;
+	else if (gap <= 0 && mkd_volunteer(w, place, 4u +
+			(uint32_t)((int64_t)window - gap) / n))
+		look.need = MKD_NEED_COVER;
+	else if (gap <= (int64_t)(window / 2u) &&
+		 mkd_volunteer(w, place, 1u + (window - (uint32_t)gap) / n))
+		look.need = MKD_NEED_ROOM;
+	if (look.need)
+		look.priority = mkd_load32(&q->priority);
+	return look;
+}
+
+/* Of the queues in need, mostly those of the highest priority; then the next
+ * in turn, which is another for every worker and every time. */
+MKD_FN uint32_t mkd_choose(struct mkd_warp *w, uint32_t among,
+			   const struct mkd_look *look)
+{
+	uint32_t turn = mkd_hash(w->salt, w->index), from = turn & 31u;
+	uint32_t high;
+
+	if (w->salt & 3u)
+		for (uint32_t p = 0; p < MK_PRIORITIES; p++) {
+			high = mkd_ballot(look->need && look->priority == p) &
+			       among;
+			if (high) {
+				among = high;
+				break;
+			}
+		}
+	high = among & ~((1u << from) - 1u);
+	return mkd_lowest(high ? high : among);
+}
+
+/* What the hot path needs of the queue. */
+MKD_FN void mkd_enter(struct mkd_warp *w, uint32_t place)
+{
+	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+
+	w->q = q;
+	w->place = place;
+	if (w->known_place == place)
+		return;
+	w->known_place = place;
+	w->slots = mkd_load64(&q->slots);
+	w->completions = mkd_load64(&q->completions);
+	w->block = mkd_load64(&q->block);
+	w->first = mkd_load64(&q->first);
+	w->skip = mkd_load64(&q->skip);
+	w->mask = mkd_load32(&q->entries) - 1u;
+	w->shift = mkd_load32(&q->shift);
+	w->queue_index = mkd_load32(&q->index);
+}
+
+MKD_FN void mkd_sit(struct mkd_warp *w, uint64_t packed)
+{
+	w->base = packed >> 8;
+	w->want = mkd_seats_spread((uint32_t)packed & 0xffu);
+	w->count = (mkd_highest(w->want) >> 2) + 1u;
+}
+
+/* Take over what somebody left in an orphan word. */
+MKD_FN bool mkd_adopt(struct mkd_warp *w, uint32_t place)
+{
+	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+	uint64_t packed = 0;
+
+	if (!w->lane)
+		for (uint32_t i = 0; i < MKD_ORPHANS && !packed; i++)
+			if (mkd_load64(&q->orphan[i]))
+				packed = mkd_swap64(&q->orphan[i], 0);
+	packed = mkd_shfl64(packed, 0);
+	if (!packed)
+		return false;
+	mkd_enter(w, place);
+	mkd_sit(w, packed);
+	return true;
+}
+
+MKD_FN bool mkd_claim(struct mkd_warp *w, uint32_t place, uint32_t tickets)
+{
+	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+	uint64_t base = 0;
+
+	if (!w->lane)
+		base = mkd_add64(&q->next, tickets);
+	mkd_enter(w, place);
+	w->base = mkd_shfl64(base, 0);
+	w->count = tickets;
+	w->want = mkd_seat_mask(tickets);
+	return true;
+}
+
+/* Look for seats. */
+MKD_SLOW bool mkd_find(struct mkd_warp *w)
+{
+	uint32_t chunks = (w->places + MKD_LANES - 1u) / MKD_LANES;
+	uint32_t at;
+
+	w->salt++;
+	at = chunks > 1u ? mkd_hash(w->index, w->salt) % chunks : 0;
+	for (uint32_t i = 0; i < chunks; i++) {
+		uint32_t place = at * MKD_LANES;
+		struct mkd_look look = mkd_look_at(w, place + w->lane);
+		uint32_t need = MKD_NEED_ORPHAN, among, pick;
+
+		while (need && !(among = mkd_ballot(look.need == need)))
+			need--;
+		at = at + 1u < chunks ? at + 1u : 0;
+		if (!need)
+			continue;
+		pick = mkd_choose(w, among, &look);
+		w->fresh = true;
+		w->halted = false;
+		w->eager = mkd_shfl(look.eager, pick) != 0;
+		if (need == MKD_NEED_ORPHAN ?
+			    mkd_adopt(w, place + pick) :
+			    mkd_claim(w, place + pick,
+				      mkd_shfl(look.tickets, pick)))
+			return true;
+	}
+	return false;
+}
+
+/* Give back all seats that the counter can take back: the newest, if they
+ * are all still mine and nobody claimed past them. */
+MKD_FN bool mkd_return(struct mkd_warp *w)
+{
+	uint32_t low = mkd_low_seat(w);
+	bool done = false;
+
+	if (w->want != (mkd_seat_mask(w->count) & ~mkd_seat_mask(low)))
+		return false;
+	if (!w->lane)
+		done = mkd_cas64(&w->q->next, w->base + w->count,
+				 w->base + low) == w->base + w->count;
+	if (!mkd_shfl(done, 0))
+		return false;
+	w->want = 0;
+	return true;
+}
+
+MKD_FN uint64_t mkd_packed(const struct mkd_warp *w)
+{
+	return w->base << 8 | mkd_seats_pack(w->want);
+}
+
+/* Leave all seats to others, now. False: there is no room to put them. */
+MKD_SLOW bool mkd_drop(struct mkd_warp *w)
+{
+	bool done = false;
+
+	for (uint32_t i = 0; i < 8u; i++) {
+		if (mkd_return(w))
+			return true;
+		if (!w->lane)
+			for (uint32_t k = 0; k < MKD_ORPHANS && !done; k++)
+				done = !mkd_cas64(&w->q->orphan[k], 0,
+						  mkd_packed(w));
+		if (mkd_shfl(done, 0)) {
+			w->want = 0;
+			return true;
+		}
+		mkd_nap(200);
+	}
+	return false;
+}
+
+/* Nothing came for a while: make yourself useful elsewhere? */
+MKD_FN void mkd_consider_leaving(struct mkd_warp *w)
+{
+	bool light = w->count > 1u;
+	uint32_t floor = mkd_floor(w, light);
+	int64_t ahead = (int64_t)(w->base + mkd_low_seat(w) - w->hint);
+
+	if (w->halted || w->quiet < w->l->tuning.patience || w->quiet & 3u)
+		return;
+	if (mkd_crowded(w)) {
+		mkd_drop(w);
+		return;
+	}
+	if (ahead < (int64_t)floor || !mkd_return(w))
+		return;
+	if (!w->lane && w->window != floor)
+		mkd_store32(&w->q->window, floor);
+}
+
+#endif

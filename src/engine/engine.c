@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engines of this library. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+#ifdef MK_WITH_MOCK
+extern const struct mk_engine_ops mk_engine_mock;
+#endif
+
+static const struct mk_engine_ops *const engines[] = {
+	&mk_engine_cpu,
+#ifdef MK_WITH_CUDA
+	&mk_engine_cuda,
+#endif
+};
+
+#define ENGINES (sizeof(engines) / sizeof(engines[0]))
+
+const struct mk_engine_ops *mk_engine_find(const char *name)
+{
+	if (!name)
+		return engines[0];
+	for (unsigned i = 0; i < ENGINES; i++)
+		if (!strcmp(engines[i]->name, name))
+			return engines[i];
+#ifdef MK_WITH_MOCK
+	if (!strcmp(mk_engine_mock.name, name))
+		return &mk_engine_mock;
+#endif
+	return NULL;
+}
+
+int mk_engine_list(struct mk_engine_info *out, unsigned n)
+{
+	unsigned have = 0;
+
+	for (unsigned i = 0; i < ENGINES; i++) {
+		for (uint32_t device = 0;; device++) {
+			struct mk_engine_info info;
+
+			memset(&info, 0, sizeof(info));
+			info.device = device;
+			if (engines[i]->probe(&info))
+				break;
+			/* device 0 is listed even if it is not there */
+			if (device && info.available)
+				break;
+			if (have < n)
+				out[have] = info;
+			have++;
+			if (info.available)
+				break;
+		}
+	}
+	return (int)have;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a queue shows: counts, observable words, the debug log. */
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/order.h"
+#include "queue/queue.h"
+
+static void *block_at(const struct mk_queue *q, uint32_t offset)
+{
+	return offset ? (unsigned char *)q->block + offset : NULL;
+}
+
+struct mk_control *mk_queue_control(const struct mk_queue *q)
+{
+	return block_at(q, q->desc.control_offset);
+}
+
+struct mk_debug_log *mk_queue_log(const struct mk_queue *q)
+{
+	return block_at(q, q->desc.log_offset);
+}
+
+struct mk_io_queue *mk_queue_io(const struct mk_queue *q)
+{
+	return block_at(q, q->desc.io_offset);
+}
+
+bool mk_queue_published(const struct mk_queue *q, uint64_t t)
+{
+	/* pairs with the stamp of mk_queue_submit() */
+	return (uint16_t)(mk_load_acquire(
+				  &q->ring[t & q->mask].unit[0].hi) >>
+			  MK_MARK_SHIFT) == MK_MARK(t, q->shift);
+}
+
+uint32_t mk_queue_entries(const struct mk_queue *q)
+{
+	return q->mask + 1;
+}
+
+int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out)
+{
+	uint64_t head = q->head;
+	uint64_t tail = mk_load_acquire(&q->tail);
+
+	memset(out, 0, sizeof(*out));
+	out->ok = q->endings[MK_END_OK];
+	out->faulted = q->endings[MK_END_FAULTED];
+	out->bad_opcode = q->endings[MK_END_OPCODE];
+	out->bad_args = q->endings[MK_END_ARGS];
+	out->expired = q->endings[MK_END_EXPIRED];
+	out->cancelled = q->endings[MK_END_CANCELLED];
+	out->lost = q->endings[MK_END_LOST];
+	out->other = q->endings[MK_END_OTHER];
+	out->failed = out->faulted + out->bad_opcode + out->bad_args +
+		      out->expired + out->cancelled + out->lost + out->other;
+	out->submitted = head - q->first_ticket;
+	for (uint64_t t = head; t != tail; t++) {
+		if (q->early[t & q->mask] == MK_EARLY_DONE) {
+			out->submitted++;
+			continue;
+		}
+		if (!mk_queue_published(q, t)) {
+			out->got++;
+			continue;
+		}
+		out->submitted++;
+		if (mk_queue_answered(q, t))
+			out->ready++;
+		else
+			out->in_flight++;
+	}
+	out->full = mk_load_relaxed(&q->full);
+	out->doorbells = mk_load_relaxed(&q->doorbells);
+	out->waits = q->waits;
+	out->in_flight_high = mk_load_relaxed(&q->high);
+	out->event_signals = q->event_signals;
+	return 0;
+}
+
+int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)
+{
+	uint64_t tail = mk_load_acquire(&q->tail);
+	int n = 0;
+
+	for (uint64_t t = q->head; t != tail; t++) {
+		uint32_t index = (uint32_t)(t & q->mask);
+
+		if (!mk_queue_published(q, t) || q->early[index] ||
+		    q->slots[index].user_data != user_data ||
+		    mk_queue_answered(q, t))
+			continue;
+		/* pairs with mk_cancelled() and the worker's look before it
+		 * runs the slot */
+		mk_store_release(&q->ext[index].cancel,
+				 0x10000u | MK_MARK(t, q->shift));
+		n++;
+	}
+	if (n) /* from now on workers look at the cancel words */
+		mk_store_seq(&q->block->mode,
+			     mk_load_relaxed(&q->block->mode) |
+				     MK_MODE_CANCEL_SOME);
+	return n;
+}
+
+static uint64_t *observable(struct mk_queue *q, uint32_t word,
+			    const char *operation)
+{
+	if (word < q->desc.observables)
+		return (uint64_t *)(mk_queue_control(q) + 1) + word;
+	mk_error_set(-MK_ERANGE, 0, operation,
+		     "word is %u, must be below %u, the observables of the "
+		     "queue", word, q->desc.observables);
+	return NULL;
+}
+
+int mk_queue_observe(struct mk_queue *q, uint32_t word, uint64_t *value)
+{
+	uint64_t *at = observable(q, word, "mk_queue_observe");
+
+	if (!at)
+		return -MK_ERANGE;
+	*value = mk_load_acquire(at);
+	return 0;
+}
+
+int mk_queue_set_observable(struct mk_queue *q, uint32_t word, uint64_t value)
+{
+	uint64_t *at = observable(q, word, "mk_queue_set_observable");
+
+	if (!at)
+		return -MK_ERANGE;
+	mk_store_release(at, value);
+	return 0;
+}
+
+/* Copy a record if it is whole and is number `at`. */
+static bool log_record(const struct mk_debug_record *r, uint64_t at,
+		       struct mk_log_entry *out)
+{
+	uint32_t stamp = (uint32_t)(at + 1);
+
+	/* pairs with mk_print(): stamp 0, words, stamp */
+	if (mk_load_acquire(&r->stamp) != stamp)
+		return false;
+	out->ticket = mk_load_relaxed(&r->ticket);
+	out->format = mk_load_relaxed(&r->format);
+	for (int i = 0; i < 3; i++)
+		out->arg[i] = mk_load_relaxed(&r->arg[i]);
+	out->worker = mk_load_relaxed(&r->worker);
+	out->reserved = 0;
+	/* still the same record? An RMW keeps the loads above before it */
+	return mk_add_acq_rel((uint32_t *)&r->stamp, 0) == stamp;
+}
+
+int mk_queue_log_read(struct mk_queue *q, struct mk_log_entry *out,
+		      unsigned n, uint64_t *lost)
+{
+	struct mk_debug_log *log = mk_queue_log(q);
+	const struct mk_debug_record *records =
+		(const struct mk_debug_record *)(log + 1);
+	uint64_t cursor = mk_load_acquire(&log->cursor);
+	uint64_t skipped = 0;
+	unsigned have = 0;
+
+	if (cursor - q->log_position > q->desc.log_records) {
+		skipped = cursor - q->log_position - q->desc.log_records;
+		q->log_position += skipped;
+	}
+	while (have < n && q->log_position != cursor) {
+		uint64_t at = q->log_position;
+		const struct mk_debug_record *r =
+			&records[at & (q->desc.log_records - 1)];
+
+		if (log_record(r, at, &out[have]))
+			have++;
+		else if ((int32_t)(mk_load_acquire(&r->stamp) -
+				   (uint32_t)(at + 1)) > 0)
+			skipped++; /* overwritten meanwhile */
+		else
+			break; /* being written: next time */
+		q->log_position = at + 1;
+	}
+	if (lost)
+		*lost = skipped;
+	return (int)have;
+}

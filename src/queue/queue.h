@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A queue as the host sees it. Its rings lie in the region; the words below
+ * are the caller's own and the engine never sees them.
+ *
+ * Tickets are 64-bit, run free, and wrap. Ticket t has index t & mask in
+ * every array:
+ *
+ *	first_ticket ... head ......... next ......... tail
+ *	  advanced     |  collected     |  in flight    | free, up to head +
+ *	               |  or answered   |  or got       | entries
+ *
+ * Any number of producers move tail; one reaper moves next and head.
+ */
+#ifndef MK_QUEUE_H
+#define MK_QUEUE_H
+
+#include <pthread.h>
+#include <stdalign.h>
+
+#include "context/context.h"
+
+/* What became of an index ahead of `next`. */
+enum mk_early {
+	MK_EARLY_NO = 0,
+	MK_EARLY_READY = 1, /* collected out of order */
+	MK_EARLY_DONE = 2   /* advanced out of order */
+};
+
+/* Endings, as mk_queue_stats counts them. */
+enum mk_ending {
+	MK_END_OK,
+	MK_END_FAULTED,
+	MK_END_OPCODE,
+	MK_END_ARGS,
+	MK_END_EXPIRED,
+	MK_END_CANCELLED,
+	MK_END_LOST,
+	MK_END_OTHER,
+	MK_ENDINGS
+};
+
+struct mk_queue {
+	/* written at creation; read by everyone */
+	struct mk_slot *slots; /* host's copies, entries of them */
+	struct mk_wire_slot *ring;
+	struct mk_queue_block *block;
+	uint32_t *attention; /* of the context block */
+	const uint8_t *opcode_args;
+	uint32_t mask, shift;
+	uint32_t closed; /* 0, or the code that get returns; store-release */
+	uint32_t reserved;
+	struct mk_ctx *ctx;
+	struct mk_wire_completion *answers;
+	struct mk_wire_ext *ext;
+	uint64_t first_ticket;
+	uint64_t spin_ns;
+
+	/* producers: CAS */
+	alignas(MK_LINE) uint64_t tail;
+	uint64_t high;  /* most slots between get and advance; relaxed */
+	uint64_t full;  /* get found no room; relaxed add */
+	uint64_t doorbells; /* relaxed add */
+	uint32_t room_waiters; /* producers asleep on `room`; seq_cst */
+	uint32_t room;  /* futex; the reaper adds when it made room */
+
+	/* reaper: store-release; producers: load-acquire */
+	alignas(MK_LINE) uint64_t head;
+
+	/* the reaper's alone */
+	alignas(MK_LINE) uint64_t next;
+	uint64_t limit;      /* tail as last seen */
+	uint32_t *ready;     /* ring of collected indices, entries of them */
+	uint64_t ready_head, ready_tail;
+	uint8_t *early;      /* enum mk_early, by index */
+	uint32_t early_count;
+	uint64_t scan;       /* ticket where the out-of-order scan goes on */
+	uint64_t endings[MK_ENDINGS];
+	uint64_t waits;
+	uint64_t event_signals;
+	uint64_t log_position;
+	int event_fd; /* -1: none */
+
+	/* under ctx->lock */
+	struct mk_queue *list;
+	struct mk_queue_desc desc;
+	pthread_mutex_t loss_lock; /* who gives lost slots their answers */
+};
+
+/* ---- for the rest of the library -------------------------------------- */
+
+struct mk_control *mk_queue_control(const struct mk_queue *q);
+struct mk_debug_log *mk_queue_log(const struct mk_queue *q);
+struct mk_io_queue *mk_queue_io(const struct mk_queue *q);
+
+/* True if ticket t was published: its mark stands in the ring. */
+bool mk_queue_published(const struct mk_queue *q, uint64_t t);
+/* True if the answer to ticket t, which is in [head, tail), has come. */
+bool mk_queue_answered(const struct mk_queue *q, uint64_t t);
+
+/* Move ready answers into the ready ring until it holds `want`; how many it
+ * holds. (reap.c) */
+unsigned mk_queue_collect(struct mk_queue *q, unsigned want);
+
+/* After the device was lost: answer what will never be answered. How many
+ * were. (lost.c) */
+unsigned mk_queue_end_lost(struct mk_queue *q);
+
+/* Before the engine is restarted: answer what was claimed and may not run
+ * again, and set the description's tickets to go on from. (lost.c) */
+void mk_queue_prepare_restart(struct mk_queue *q);
+
+/* Wake a worker; the caller has published and seen all asleep. (submit.c) */
+void mk_queue_ring(struct mk_queue *q);
+
+/* Wake everyone who sleeps on this queue. (wait.c) */
+void mk_queue_release(struct mk_queue *q);
+
+/* Free without asking the engine. (queue.c) */
+void mk_queue_free(struct mk_queue *q);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reaper's side of a queue: collect answers, hand them out, free slots.
+ *
+ * Answers stand at the index of their ticket, so collecting in order is a
+ * walk. When the oldest slot takes long, the window behind it is scanned, a
+ * bounded piece at a time, so that it does not hide the others' answers.
+ */
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/futex.h"
+#include "base/order.h"
+#include "queue/queue.h"
+
+#define SCAN_STEP 256u /* tickets looked at in one out-of-order scan */
+
+/* head carries result, worker and mark: see struct mk_wire_completion */
+static inline bool head_is(uint64_t head, uint64_t ticket, uint32_t shift)
+{
+	return (uint16_t)(head >> MK_MARK_SHIFT) == MK_MARK(ticket, shift);
+}
+
+bool mk_queue_answered(const struct mk_queue *q, uint64_t t)
+{
+	/* pairs with the engine's store of head, after value */
+	return head_is(mk_load_acquire(&q->answers[t & q->mask].head), t,
+		       q->shift);
+}
+
+static inline void ready_push(struct mk_queue *q, uint32_t index)
+{
+	q->ready[q->ready_tail++ & q->mask] = index;
+}
+
+/* Look for answers behind a ticket that has none yet. */
+static void collect_early(struct mk_queue *q, unsigned want)
+{
+	uint64_t window = q->limit - q->next;
+	unsigned steps = window < SCAN_STEP ? (unsigned)window : SCAN_STEP;
+
+	if (window < 2)
+		return;
+	while (steps-- && q->ready_tail - q->ready_head < want) {
+		uint64_t t = q->scan;
+		uint32_t index = (uint32_t)(t & q->mask);
+
+		if (t - q->next - 1 >= window - 1)
+			t = q->next + 1, index = (uint32_t)(t & q->mask);
+		q->scan = t + 1;
+		if (q->early[index] || !mk_queue_answered(q, t))
+			continue;
+		q->early[index] = MK_EARLY_READY;
+		q->early_count++;
+		ready_push(q, index);
+	}
+}
+
+unsigned mk_queue_collect(struct mk_queue *q, unsigned want)
+{
+	uint64_t next = q->next;
+
+	while (q->ready_tail - q->ready_head < want) {
+		uint32_t index = (uint32_t)(next & q->mask);
+
+		if (next == q->limit) {
+			q->limit = mk_load_relaxed(&q->tail);
+			if (next == q->limit)
+				break;
+		}
+		if (q->early_count && q->early[index]) {
+			next++;
+			continue;
+		}
+		if (!mk_queue_answered(q, next))
+			break;
+		ready_push(q, index);
+		next++;
+	}
+	q->next = next;
+	if (q->ready_tail - q->ready_head < want && next != q->limit) {
+		q->limit = mk_load_relaxed(&q->tail);
+		collect_early(q, want);
+	}
+	return (unsigned)(q->ready_tail - q->ready_head);
+}
+
+static enum mk_ending ending_of(int32_t result)
+{
+	switch (-result) {
+	case MK_EFAULT:
+		return MK_END_FAULTED;
+	case MK_EOPCODE:
+		return MK_END_OPCODE;
+	case MK_EARGS:
+	case MK_ERANGE:
+	case MK_ESTALE:
+	case MK_EFOREIGN:
+	case MK_EACCESS:
+		return MK_END_ARGS;
+	case MK_EDEADLINE:
+	case MK_EOVERRUN:
+		return MK_END_EXPIRED;
+	case MK_ECANCELLED:
+		return MK_END_CANCELLED;
+	case MK_ENOTRUN:
+	case MK_EMAYRUN:
+	case MK_EPOISON:
+		return MK_END_LOST;
+	default:
+		return MK_END_OTHER;
+	}
+}
+
+static inline void copy_out(const struct mk_queue *q, uint32_t index,
+			    struct mk_completion *out)
+{
+	const struct mk_wire_completion *c = &q->answers[index];
+	uint64_t head = mk_load_relaxed(&c->head);
+
+	out->user_data = q->slots[index].user_data;
+	out->value = mk_load_relaxed(&c->value);
+	out->result = (int32_t)head;
+	out->opcode = q->slots[index].opcode;
+	out->worker = (uint16_t)(head >> 32);
+}
+
+/* Nothing is ready: arm the event fd, look again, see if the device lives. */
+static int peek_nothing(struct mk_queue *q, unsigned want)
+{
+	unsigned n;
+
+	if (!want)
+		return 0;
+	if (q->event_fd >= 0 && !mk_load_relaxed(&q->block->armed)) {
+		q->event_signals++;
+		/* Dekker with the engine: it stores the answer, then takes
+		 * `armed`; we store `armed`, then look for answers */
+		mk_store_seq(&q->block->armed, 1);
+	}
+	n = mk_queue_collect(q, want);
+	if (n || !mk_load_acquire(&q->ctx->lost))
+		return (int)n;
+	if (mk_queue_end_lost(q))
+		return (int)mk_queue_collect(q, want);
+	return q->head == mk_load_relaxed(&q->tail) ?
+		       mk_ctx_check(q->ctx, "mk_queue_peek") : 0;
+}
+
+int mk_queue_peek(struct mk_queue *q, struct mk_completion *out, unsigned n)
+{
+	unsigned have = mk_queue_collect(q, n);
+
+	if (!have) {
+		int r = peek_nothing(q, n);
+
+		if (r <= 0)
+			return r;
+		have = (unsigned)r;
+	}
+	if (have > n)
+		have = n;
+	for (unsigned i = 0; i < have; i++)
+		copy_out(q, q->ready[(q->ready_head + i) & q->mask], &out[i]);
+	return (int)have;
+}
+
+/* The slot at this index is free; move head over all that are. */
+static void retire_early(struct mk_queue *q, uint32_t index)
+{
+	uint64_t head = q->head;
+
+	if (index != (head & q->mask)) {
+		if (!q->early[index])
+			q->early_count++;
+		q->early[index] = MK_EARLY_DONE;
+		return;
+	}
+	do {
+		if (q->early[head & q->mask])
+			q->early_count--;
+		q->early[head & q->mask] = MK_EARLY_NO;
+		head++;
+	} while (q->early[head & q->mask] == MK_EARLY_DONE);
+	/* collecting may stand before what was advanced out of order */
+	if ((int64_t)(head - q->next) > 0)
+		q->next = head;
+	/* pairs with the load in mk_queue_get() */
+	mk_store_release(&q->head, head);
+}
+
+/* Producers may sleep for room. */
+static void room_made(struct mk_queue *q)
+{
+	mk_add_seq(&q->room, 1);
+	mk_futex_wake(&q->room, INT32_MAX);
+}
+
+int mk_queue_advance(struct mk_queue *q, unsigned n)
+{
+	uint64_t head = q->head;
+
+	if (n > q->ready_tail - q->ready_head)
+		return mk_error_set(-EINVAL, 0, "mk_queue_advance",
+				    "n is %u, but only %u completions were "
+				    "peeked", n,
+				    (unsigned)(q->ready_tail - q->ready_head));
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t index = q->ready[q->ready_head++ & q->mask];
+		int32_t result =
+			(int32_t)mk_load_relaxed(&q->answers[index].head);
+
+		q->endings[result >= 0 ? MK_END_OK : ending_of(result)]++;
+		if (!q->early_count && index == (head & q->mask)) {
+			head++;
+			continue;
+		}
+		mk_store_release(&q->head, head);
+		retire_early(q, index);
+		head = q->head;
+	}
+	/* Dekker with mk_queue_get_wait(): we store head, then look for
+	 * sleepers; it counts itself, then looks at head */
+	mk_store_seq(&q->head, head);
+	if (mk_load_seq(&q->room_waiters))
+		room_made(q);
+	return (int)n;
+}
+
+int mk_queue_reap(struct mk_queue *q, struct mk_completion *out, unsigned n)
+{
+	int have = mk_queue_peek(q, out, n);
+
+	return have > 0 ? mk_queue_advance(q, (unsigned)have) : have;
+}

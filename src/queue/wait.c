@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Waiting: for completions, for room, for everything to be answered. */
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/futex.h"
+#include "base/order.h"
+#include "queue/queue.h"
+
+#define SPIN_LOOKS 64u /* looks between two readings of the clock */
+
+/* Completions ready, at most `min` looked for; or what peek says when lost. */
+static int wait_look(struct mk_queue *q, unsigned min)
+{
+	unsigned have = mk_queue_collect(q, min);
+
+	if (have >= min || !mk_load_acquire(&q->ctx->lost))
+		return (int)have;
+	mk_queue_end_lost(q);
+	have = mk_queue_collect(q, min);
+	if (have)
+		return (int)(have > min ? have : min); /* no more will come */
+	return mk_ctx_check(q->ctx, "mk_queue_wait");
+}
+
+/* Sleep until something was answered, unless there is already enough. */
+static void wait_sleep(struct mk_queue *q, unsigned min, uint64_t limit)
+{
+	uint32_t seen;
+
+	/* Dekker with the engine: it stores the answer, then looks for
+	 * waiters; we count ourselves, then look for answers */
+	mk_add_seq(&q->block->waiters, 1);
+	seen = mk_load_seq(&q->block->event);
+	if (mk_queue_collect(q, min) < min && !mk_load_seq(&q->ctx->lost)) {
+		q->waits++;
+		mk_futex_wait(&q->block->event, seen, limit);
+	}
+	mk_sub_seq(&q->block->waiters, 1);
+}
+
+int mk_queue_wait(struct mk_queue *q, unsigned min, uint64_t timeout_ns)
+{
+	uint64_t deadline = 0, spin_end = 0;
+	unsigned looks = 0;
+
+	if (!min || min > q->mask + 1)
+		return mk_error_set(-EINVAL, 0, "mk_queue_wait",
+				    "min is %u, must be 1 to %u, the entries "
+				    "of the queue", min, q->mask + 1);
+	for (;;) {
+		int have = wait_look(q, min);
+		uint64_t now;
+
+		if (have < 0)
+			return have;
+		if ((unsigned)have >= min)
+			return (int)mk_queue_collect(q, q->mask + 1);
+		if (!timeout_ns)
+			return -ETIME;
+		if (++looks % SPIN_LOOKS) {
+			mk_pause();
+			continue;
+		}
+		now = mk_now_ns();
+		if (!deadline) {
+			deadline = mk_deadline_after(timeout_ns);
+			spin_end = q->spin_ns > UINT64_MAX - now ?
+					   UINT64_MAX : now + q->spin_ns;
+		}
+		if (now >= deadline)
+			return -ETIME;
+		if (now >= spin_end)
+			wait_sleep(q, min, mk_time_left(deadline));
+	}
+}
+
+/* Sleep until the reaper made room, unless there is some. */
+static void room_sleep(struct mk_queue *q, uint64_t limit)
+{
+	uint32_t seen;
+
+	/* Dekker with mk_queue_advance() */
+	mk_add_seq(&q->room_waiters, 1);
+	seen = mk_load_seq(&q->room);
+	if (mk_load_seq(&q->tail) - mk_load_seq(&q->head) > q->mask &&
+	    !mk_load_seq(&q->closed) && !mk_load_seq(&q->ctx->lost))
+		mk_futex_wait(&q->room, seen, limit);
+	mk_sub_seq(&q->room_waiters, 1);
+}
+
+int mk_queue_get_wait(struct mk_queue *q, unsigned n, struct mk_slot **out,
+		      uint64_t timeout_ns)
+{
+	uint64_t deadline = 0, spin_end = 0;
+	unsigned looks = 0;
+
+	for (;;) {
+		int got = mk_queue_get(q, n, out);
+		uint64_t now;
+
+		if (got != -EAGAIN)
+			return got;
+		if (!timeout_ns)
+			return -ETIME;
+		if (++looks % SPIN_LOOKS) {
+			mk_pause();
+			continue;
+		}
+		now = mk_now_ns();
+		if (!deadline) {
+			deadline = mk_deadline_after(timeout_ns);
+			spin_end = q->spin_ns > UINT64_MAX - now ?
+					   UINT64_MAX : now + q->spin_ns;
+		}
+		if (now >= deadline)
+			return -ETIME;
+		if (now >= spin_end)
+			room_sleep(q, mk_time_left(deadline));
+	}
+}
+
+void mk_queue_release(struct mk_queue *q)
+{
+	uint64_t one = 1;
+
+	mk_add_seq(&q->block->event, 1);
+	mk_futex_wake(&q->block->event, INT32_MAX);
+	mk_add_seq(&q->room, 1);
+	mk_futex_wake(&q->room, INT32_MAX);
+	if (q->event_fd >= 0 &&
+	    write(q->event_fd, &one, sizeof(one)) < 0)
+		return; /* full: it is readable, which is what we want */
+}
+
+static bool answered_all(const struct mk_queue *q, uint64_t *left)
+{
+	uint64_t tail = mk_load_acquire(&q->tail);
+
+	*left = 0;
+	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++)
+		if (mk_queue_published(q, t) && !mk_queue_answered(q, t))
+			++*left;
+	return !*left;
+}
+
+/* Wait until all that was published has its answer. Looks at the rings only,
+ * so that it does not take part in reaping. */
+static int64_t drain(struct mk_queue *q, uint64_t timeout_ns)
+{
+	uint64_t deadline = mk_deadline_after(timeout_ns);
+	uint64_t left;
+
+	for (;;) {
+		uint32_t seen;
+
+		for (unsigned i = 0; i < SPIN_LOOKS; i++) {
+			if (answered_all(q, &left))
+				return 0;
+			mk_pause();
+		}
+		if (mk_load_acquire(&q->ctx->lost))
+			return mk_ctx_check(q->ctx, "mk_queue_drain");
+		if (!mk_time_left(deadline))
+			return (int64_t)left;
+		/* as in wait_sleep() */
+		mk_add_seq(&q->block->waiters, 1);
+		seen = mk_load_seq(&q->block->event);
+		if (!answered_all(q, &left) && !mk_load_seq(&q->ctx->lost))
+			mk_futex_wait(&q->block->event, seen,
+				      mk_time_left(deadline));
+		mk_sub_seq(&q->block->waiters, 1);
+	}
+}
+
+int64_t mk_queue_drain(struct mk_queue *q, uint64_t timeout_ns)
+{
+	return drain(q, timeout_ns);
+}
+
+int64_t mk_queue_stop(struct mk_queue *q, uint64_t timeout_ns)
+{
+	mk_store_seq(&q->closed, MK_ESTOPPED);
+	mk_add_seq(&q->room, 1);
+	mk_futex_wake(&q->room, INT32_MAX);
+	/* pairs with the worker's load before it runs a slot */
+	mk_store_seq(&q->block->mode, MK_MODE_CANCEL);
+	return drain(q, timeout_ns);
+}
+
+int mk_queue_event_fd(struct mk_queue *q)
+{
+	struct mk_ctx *ctx = q->ctx;
+	int fd, r;
+
+	if (q->event_fd >= 0)
+		return q->event_fd;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return mk_error_set(-errno, errno, "mk_queue_event_fd",
+				    "eventfd: %s", strerror(errno));
+	pthread_mutex_lock(&ctx->lock);
+	r = mk_ctx_check(ctx, "mk_queue_event_fd");
+	if (!r)
+		r = ctx->ops->queue_event_fd(ctx->engine, q->desc.index, fd);
+	pthread_mutex_unlock(&ctx->lock);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	q->event_fd = fd;
+	/* what is ready already is told at once */
+	mk_store_seq(&q->block->armed, 1);
+	if (mk_queue_collect(q, 1) && mk_exchange_seq(&q->block->armed, 0))
+		mk_queue_release(q);
+	return fd;
+}
+
+/* Ready completions other than ours stay ready: take ours out of the middle. */
+static bool take_own(struct mk_queue *q, uint32_t index,
+		     struct mk_completion *out)
+{
+	uint64_t have = q->ready_tail - q->ready_head;
+
+	for (uint64_t i = 0; i < have; i++) {
+		uint64_t at = q->ready_head + i;
+
+		if (q->ready[at & q->mask] != index)
+			continue;
+		for (; at != q->ready_head; at--)
+			q->ready[at & q->mask] = q->ready[(at - 1) & q->mask];
+		q->ready[at & q->mask] = index;
+		return mk_queue_reap(q, out, 1) == 1;
+	}
+	return false;
+}
+
+int mk_queue_call(struct mk_queue *q, const struct mk_slot *slot,
+		  struct mk_completion *out, uint64_t timeout_ns)
+{
+	uint64_t deadline = mk_deadline_after(timeout_ns);
+	struct mk_slot *mine;
+	uint32_t index;
+	int r;
+
+	r = mk_queue_get_wait(q, 1, &mine, timeout_ns);
+	if (r < 0)
+		return r;
+	index = (uint32_t)(mine - q->slots);
+	*mine = *slot;
+	mine->flags &= (uint8_t)~MK_SLOT_DEADLINE;
+	r = mk_queue_submit(q, mine, 1);
+	if (r < 0) {
+		int code = r;
+
+		/* the slot was got and has to go: as a no-op */
+		mk_slot_init(mine, MK_OP_NOP, slot->user_data);
+		if (mk_queue_submit(q, mine, 1) == 1 &&
+		    mk_queue_wait(q, 1, timeout_ns) > 0)
+			take_own(q, index, out);
+		return code;
+	}
+	for (;;) {
+		unsigned have = mk_queue_collect(q, q->mask + 1);
+
+		/* looked at after collecting: waiting for one more than there
+		 * are must not miss ours among them */
+		if (take_own(q, index, out))
+			return out->result;
+		r = mk_queue_wait(q, have < q->mask + 1 ? have + 1 : have,
+				  mk_time_left(deadline));
+		if (r < 0)
+			return r == -ETIME ?
+				       mk_error_set(r, 0, "mk_queue_call",
+						    "no answer to opcode %u "
+						    "in time", slot->opcode) :
+				       r;
+	}
+}
