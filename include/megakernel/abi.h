@@ -355,6 +355,17 @@ enum mk_queue_mode {
 	MK_MODE_CANCEL_SOME = 2 /* look at the cancel word of each slot */
 };
 
+/*
+ * The attention word counts workers. An attentive worker will look at every
+ * queue again before it sleeps. Who publishes and finds none attentive, but
+ * some asleep, wakes one, and counts it as attentive from that moment (it was
+ * handed its attention), so that nobody else wakes another meanwhile.
+ */
+#define MK_ATTENTIVE 1ull         /* bits 0..15 */
+#define MK_ASLEEP (1ull << 16)    /* bits 16..31 */
+#define MK_HANDED (1ull << 32)    /* bits 32..47: attentive, still waking */
+#define MK_ATTENTION(word, unit) ((uint32_t)((word) / (unit)) & 0xffffu)
+
 /* Offset 0 of the shared memory. */
 struct mk_context_block {
 	struct mk_wire_header header;
@@ -370,9 +381,9 @@ struct mk_context_block {
 	/* line 2 */
 	uint32_t bell;             /* futex; host adds, device waits */
 	uint32_t reserved2[15];
-	/* line 3: asleep << 16 | attentive; device adds, host load-seq_cst */
-	uint32_t attention;
-	uint32_t reserved3[15];
+	/* line 3: who is awake, see MK_ATTENTIVE; both sides CAS seq_cst */
+	uint64_t attention;
+	uint32_t reserved3[14];
 };
 
 /* What one worker is doing; written by it alone, relaxed unless said. */
@@ -412,7 +423,7 @@ struct mk_queue_block {
 	uint64_t claim;   /* next ticket to claim; device RMW */
 	uint64_t reserved3[7];
 	/* line 3 */
-	uint32_t waiters; /* host RMW seq_cst; device load-seq_cst */
+	uint32_t waiters; /* wake wanted: host store, device exchange */
 	uint32_t armed;   /* event fd wanted: host store, device exchange */
 	uint32_t reserved4[14];
 	/* line 4 */

@@ -169,6 +169,7 @@ int mk_ctx_start(struct mk_ctx *ctx)
 			.engine = ctx->real->name,
 			.worker_path = ctx->worker_path,
 			.command_ns = ctx->command_ns,
+			.commands = &ctx->commands,
 			.lost = proxy_lost,
 			.arg = ctx,
 		};
@@ -300,6 +301,9 @@ int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 		mk_proxy_kill(ctx->engine);
 		ctx->engine = NULL;
 	}
+	/* a paused engine could not end what is queued */
+	if (ctx->quiesced && ctx->engine && !ctx->ops->resume(ctx->engine))
+		ctx->quiesced = 0;
 	left = stop_queues(ctx, deadline);
 	if (ctx->engine)
 		r = ctx->ops->close(ctx->engine, mk_time_left(deadline));

@@ -82,6 +82,7 @@ static void block_reset(struct mk_context_block *b)
 
 static int recover(struct mk_ctx *ctx)
 {
+	struct mk_error why;
 	int r;
 
 	if (ctx->isolation != MK_ISOLATION_PROCESS)
@@ -109,6 +110,9 @@ static int recover(struct mk_ctx *ctx)
 	memset(&ctx->first_error, 0, sizeof(ctx->first_error));
 	pthread_mutex_unlock(&ctx->error_lock);
 	mk_store_seq(&ctx->lost, 0);
+	/* it may have died since, and its report been wiped out just now */
+	if (mk_proxy_gone(ctx->engine, &why))
+		mk_ctx_lost(ctx, &why);
 	return 0;
 }
 

@@ -45,7 +45,7 @@ struct mk_queue {
 	struct mk_slot *slots; /* host's copies, entries of them */
 	struct mk_wire_slot *ring;
 	struct mk_queue_block *block;
-	uint32_t *attention; /* of the context block */
+	uint64_t *attention; /* of the context block */
 	const uint8_t *opcode_args;
 	uint32_t mask, shift;
 	uint32_t closed; /* 0, or the code that get returns; store-release */
@@ -110,7 +110,7 @@ unsigned mk_queue_end_lost(struct mk_queue *q);
  * again, and set the description's tickets to go on from. (lost.c) */
 void mk_queue_prepare_restart(struct mk_queue *q);
 
-/* Wake a worker; the caller has published and seen all asleep. (submit.c) */
+/* Wake a worker, if still none is attentive and some sleep. (submit.c) */
 void mk_queue_ring(struct mk_queue *q);
 
 /* Wake everyone who sleeps on this queue. (wait.c) */

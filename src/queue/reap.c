@@ -189,11 +189,11 @@ static void retire_early(struct mk_queue *q, uint32_t index)
 	mk_store_release(&q->head, head);
 }
 
-/* Producers may sleep for room. */
-static void room_made(struct mk_queue *q)
+/* Producers sleep for room: every free slot is worth one of them. */
+static void room_made(struct mk_queue *q, unsigned n)
 {
 	mk_add_seq(&q->room, 1);
-	mk_futex_wake(&q->room, INT32_MAX);
+	mk_futex_wake(&q->room, (int)n);
 }
 
 int mk_queue_advance(struct mk_queue *q, unsigned n)
@@ -223,7 +223,7 @@ int mk_queue_advance(struct mk_queue *q, unsigned n)
 	 * sleepers; it counts itself, then looks at head */
 	mk_store_seq(&q->head, head);
 	if (mk_load_seq(&q->room_waiters))
-		room_made(q);
+		room_made(q, n);
 	return (int)n;
 }
 

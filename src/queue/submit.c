@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/futex.h"
 #include "base/order.h"
+#include "base/spin.h"
 #include "queue/queue.h"
 
 /* Why there is nothing to get. Off the hot path. */
@@ -26,14 +27,14 @@ static int get_refused(struct mk_queue *q, unsigned n)
 	return -EAGAIN;
 }
 
-int mk_queue_get(struct mk_queue *q, unsigned n, struct mk_slot **out)
+/* A run of up to n free slots, n >= 1; 0: the ring is full. */
+static inline unsigned get_run(struct mk_queue *q, unsigned n,
+			       struct mk_slot **out)
 {
 	uint64_t entries = (uint64_t)q->mask + 1;
 	uint64_t tail = mk_load_relaxed(&q->tail);
 	uint64_t used, run, left;
 
-	if (mk_load_relaxed(&q->closed) || !n || n > INT_MAX)
-		return get_refused(q, n);
 	do {
 		/* pairs with the store in mk_queue_advance(): what the reaper
 		 * read from these slots was read before they are filled */
@@ -41,7 +42,7 @@ int mk_queue_get(struct mk_queue *q, unsigned n, struct mk_slot **out)
 		run = entries - used;
 		left = entries - (tail & q->mask);
 		if (!run)
-			return get_refused(q, n);
+			return 0;
 		if (run > left)
 			run = left;
 		if (run > n)
@@ -50,7 +51,60 @@ int mk_queue_get(struct mk_queue *q, unsigned n, struct mk_slot **out)
 	if (used + run > mk_load_relaxed(&q->high))
 		mk_store_relaxed(&q->high, used + run);
 	*out = &q->slots[tail & q->mask];
-	return (int)run;
+	return (unsigned)run;
+}
+
+int mk_queue_get(struct mk_queue *q, unsigned n, struct mk_slot **out)
+{
+	unsigned run = 0;
+
+	if (!mk_load_relaxed(&q->closed) && n && n <= INT_MAX)
+		run = get_run(q, n, out);
+	return run ? (int)run : get_refused(q, n);
+}
+
+/* Sleep until the reaper made room, unless there is some. */
+static void room_sleep(struct mk_queue *q, uint64_t limit)
+{
+	uint32_t seen;
+
+	/* Dekker with mk_queue_advance() */
+	mk_add_seq(&q->room_waiters, 1);
+	seen = mk_load_seq(&q->room);
+	if (mk_load_seq(&q->tail) - mk_load_seq(&q->head) > q->mask &&
+	    !mk_load_seq(&q->closed) && !mk_load_seq(&q->ctx->lost))
+		mk_futex_wait(&q->room, seen, limit);
+	mk_sub_seq(&q->room_waiters, 1);
+}
+
+int mk_queue_get_wait(struct mk_queue *q, unsigned n, struct mk_slot **out,
+		      uint64_t timeout_ns)
+{
+	int got = mk_queue_get(q, n, out);
+	struct mk_spin spin;
+
+	if (got != -EAGAIN)
+		return got;
+	for (mk_spin_begin(&spin, q->spin_ns, timeout_ns);;) {
+		unsigned run = 0;
+
+		if (!mk_load_relaxed(&q->closed) &&
+		    !mk_load_relaxed(&q->ctx->lost))
+			run = get_run(q, n, out);
+		else
+			return get_refused(q, n);
+		if (run)
+			return (int)run;
+		switch (mk_spin(&spin)) {
+		case MK_SPIN_LOOK:
+			break;
+		case MK_SPIN_SLEEP:
+			room_sleep(q, mk_time_left(spin.deadline));
+			break;
+		case MK_SPIN_LATE:
+			return -ETIME;
+		}
+	}
 }
 
 /* Header bits that no valid slot has: unknown flags, tenants, priorities. */
@@ -137,6 +191,15 @@ static inline uint64_t slot_encode(struct mk_wire_slot *wire,
 
 void mk_queue_ring(struct mk_queue *q)
 {
+	uint64_t a = mk_load_seq(q->attention);
+
+	/* whoever changes the word to "one attentive" wakes the one */
+	do {
+		if (MK_ATTENTION(a, MK_ATTENTIVE) ||
+		    !MK_ATTENTION(a, MK_ASLEEP))
+			return;
+	} while (!mk_cas_seq(q->attention, &a,
+			     a + MK_ATTENTIVE + MK_HANDED - MK_ASLEEP));
 	mk_add_relaxed(&q->doorbells, 1);
 	mk_add_seq(&q->ctx->block->bell, 1);
 	mk_futex_wake(&q->ctx->block->bell, 1);
@@ -151,7 +214,7 @@ int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 	uint64_t mark = (uint64_t)MK_MARK(ticket, q->shift) << MK_MARK_SHIFT;
 	struct mk_wire_slot *wire = &q->ring[index];
 	const uint8_t *opcode_args = q->opcode_args;
-	uint32_t attention;
+	uint64_t attention;
 	unsigned i;
 
 	if (index >= entries || !n || n > entries - index ||
@@ -174,7 +237,7 @@ int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 	mk_store_seq(&wire[i].unit[0].hi,
 		     slot_encode(&wire[i], &slots[i], mark));
 	attention = mk_load_seq(q->attention);
-	if (attention > 0xffff && !(attention & 0xffff))
+	if (!MK_ATTENTION(attention, MK_ATTENTIVE) && attention)
 		mk_queue_ring(q);
 	return (int)n;
 }

@@ -4,13 +4,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/futex.h"
 #include "base/order.h"
+#include "base/spin.h"
 #include "queue/queue.h"
-
-#define SPIN_LOOKS 64u /* looks between two readings of the clock */
 
 /* Completions ready, at most `min` looked for; or what peek says when lost. */
 static int wait_look(struct mk_queue *q, unsigned min)
@@ -29,97 +27,42 @@ static int wait_look(struct mk_queue *q, unsigned min)
 /* Sleep until something was answered, unless there is already enough. */
 static void wait_sleep(struct mk_queue *q, unsigned min, uint64_t limit)
 {
-	uint32_t seen;
+	uint32_t seen = mk_load_seq(&q->block->event);
 
-	/* Dekker with the engine: it stores the answer, then looks for
-	 * waiters; we count ourselves, then look for answers */
-	mk_add_seq(&q->block->waiters, 1);
-	seen = mk_load_seq(&q->block->event);
-	if (mk_queue_collect(q, min) < min && !mk_load_seq(&q->ctx->lost)) {
-		q->waits++;
-		mk_futex_wait(&q->block->event, seen, limit);
-	}
-	mk_sub_seq(&q->block->waiters, 1);
+	/* Dekker with the engine: it stores the answer, then takes
+	 * `waiters`; we store it, then look for answers. Left behind when we
+	 * do not sleep, it costs the engine one needless wake-up. */
+	mk_store_seq(&q->block->waiters, 1);
+	if (mk_queue_collect(q, min) >= min || mk_load_seq(&q->ctx->lost))
+		return;
+	q->waits++;
+	mk_futex_wait(&q->block->event, seen, limit);
 }
 
 int mk_queue_wait(struct mk_queue *q, unsigned min, uint64_t timeout_ns)
 {
-	uint64_t deadline = 0, spin_end = 0;
-	unsigned looks = 0;
+	struct mk_spin spin;
 
 	if (!min || min > q->mask + 1)
 		return mk_error_set(-EINVAL, 0, "mk_queue_wait",
 				    "min is %u, must be 1 to %u, the entries "
 				    "of the queue", min, q->mask + 1);
-	for (;;) {
+	for (mk_spin_begin(&spin, q->spin_ns, timeout_ns);;) {
 		int have = wait_look(q, min);
-		uint64_t now;
 
 		if (have < 0)
 			return have;
 		if ((unsigned)have >= min)
 			return (int)mk_queue_collect(q, q->mask + 1);
-		if (!timeout_ns)
+		switch (mk_spin(&spin)) {
+		case MK_SPIN_LOOK:
+			break;
+		case MK_SPIN_SLEEP:
+			wait_sleep(q, min, mk_time_left(spin.deadline));
+			break;
+		case MK_SPIN_LATE:
 			return -ETIME;
-		if (++looks % SPIN_LOOKS) {
-			mk_pause();
-			continue;
 		}
-		now = mk_now_ns();
-		if (!deadline) {
-			deadline = mk_deadline_after(timeout_ns);
-			spin_end = q->spin_ns > UINT64_MAX - now ?
-					   UINT64_MAX : now + q->spin_ns;
-		}
-		if (now >= deadline)
-			return -ETIME;
-		if (now >= spin_end)
-			wait_sleep(q, min, mk_time_left(deadline));
-	}
-}
-
-/* Sleep until the reaper made room, unless there is some. */
-static void room_sleep(struct mk_queue *q, uint64_t limit)
-{
-	uint32_t seen;
-
-	/* Dekker with mk_queue_advance() */
-	mk_add_seq(&q->room_waiters, 1);
-	seen = mk_load_seq(&q->room);
-	if (mk_load_seq(&q->tail) - mk_load_seq(&q->head) > q->mask &&
-	    !mk_load_seq(&q->closed) && !mk_load_seq(&q->ctx->lost))
-		mk_futex_wait(&q->room, seen, limit);
-	mk_sub_seq(&q->room_waiters, 1);
-}
-
-int mk_queue_get_wait(struct mk_queue *q, unsigned n, struct mk_slot **out,
-		      uint64_t timeout_ns)
-{
-	uint64_t deadline = 0, spin_end = 0;
-	unsigned looks = 0;
-
-	for (;;) {
-		int got = mk_queue_get(q, n, out);
-		uint64_t now;
-
-		if (got != -EAGAIN)
-			return got;
-		if (!timeout_ns)
-			return -ETIME;
-		if (++looks % SPIN_LOOKS) {
-			mk_pause();
-			continue;
-		}
-		now = mk_now_ns();
-		if (!deadline) {
-			deadline = mk_deadline_after(timeout_ns);
-			spin_end = q->spin_ns > UINT64_MAX - now ?
-					   UINT64_MAX : now + q->spin_ns;
-		}
-		if (now >= deadline)
-			return -ETIME;
-		if (now >= spin_end)
-			room_sleep(q, mk_time_left(deadline));
 	}
 }
 
@@ -157,7 +100,7 @@ static int64_t drain(struct mk_queue *q, uint64_t timeout_ns)
 	for (;;) {
 		uint32_t seen;
 
-		for (unsigned i = 0; i < SPIN_LOOKS; i++) {
+		for (unsigned i = 0; i < MK_SPIN_LOOKS; i++) {
 			if (answered_all(q, &left))
 				return 0;
 			mk_pause();
@@ -167,12 +110,11 @@ static int64_t drain(struct mk_queue *q, uint64_t timeout_ns)
 		if (!mk_time_left(deadline))
 			return (int64_t)left;
 		/* as in wait_sleep() */
-		mk_add_seq(&q->block->waiters, 1);
 		seen = mk_load_seq(&q->block->event);
+		mk_store_seq(&q->block->waiters, 1);
 		if (!answered_all(q, &left) && !mk_load_seq(&q->ctx->lost))
 			mk_futex_wait(&q->block->event, seen,
 				      mk_time_left(deadline));
-		mk_sub_seq(&q->block->waiters, 1);
 	}
 }
 

@@ -13,8 +13,11 @@ struct mk_proxy_params {
 	const char *engine;      /* name of the real engine */
 	const char *worker_path; /* or NULL: search */
 	uint64_t command_ns;     /* bound of one command */
+	uint64_t *commands;      /* added to (relaxed) for each message sent;
+				  * may be NULL */
 	/* Called once, from the watcher thread, when the process dies or its
-	 * socket breaks without having been asked to end. */
+	 * socket breaks without having been asked to end. It must not take a
+	 * lock that is held around a call of this table, nor call back. */
 	void (*lost)(void *arg, const struct mk_error *why);
 	void *arg;
 };
@@ -28,11 +31,21 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 /* pid of the worker process. */
 int mk_proxy_pid(const struct mk_engine *e);
 
+/* Has the process ended? If so, and why is not NULL, how. For whoever clears a
+ * mark that lost() has set: a death meanwhile would be forgotten. */
+bool mk_proxy_gone(struct mk_engine *e, struct mk_error *why);
+
 /* Kill the process if it lives, reap it, free e. Never blocks long. */
 void mk_proxy_kill(struct mk_engine *e);
 
-/* The table: traits are those of the real engine; see mk_ctx.real. `close`
- * asks the worker to end, kills it at the deadline, and always frees. */
+/*
+ * The table: traits are those of the real engine; see mk_ctx.real. `close`
+ * asks the worker to end, kills it at the deadline, and always frees; lost()
+ * is not called once it has begun, and not running when it returns.
+ *
+ * -ETIME of a command: the worker gave no answer in time. A command that it
+ * had not begun by then is never carried out.
+ */
 extern const struct mk_engine_ops mk_engine_proxy;
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is awake: one word, asleep << 16 | attentive.
+ * Who is awake: the attention word of the context block, see MK_ATTENTIVE.
  *
  * An attentive worker promises to look at all queues again before it sleeps.
  * A producer rings the bell only if someone sleeps and nobody is attentive.
@@ -13,21 +13,18 @@
 #include "base/order.h"
 #include "engine/cpu/cpu.h"
 
-#define ASLEEP 0x10000u
-#define ATTENTIVE 0xffffu
-
 /* A sleeper looks again after this long while others are attentive, in case
  * one of them is held up by a handler that used to be quick. */
 #define DOZE_NS 2000000u
 
 void cpu_attention_enter(struct mk_engine *e)
 {
-	mk_add_seq(&e->block->attention, 1);
+	mk_add_seq(&e->block->attention, MK_ATTENTIVE);
 }
 
 void cpu_attention_leave(struct mk_engine *e)
 {
-	mk_sub_seq(&e->block->attention, 1);
+	mk_sub_seq(&e->block->attention, MK_ATTENTIVE);
 }
 
 bool cpu_any_work(struct mk_engine *e)
@@ -43,30 +40,54 @@ bool cpu_any_work(struct mk_engine *e)
 	return false;
 }
 
-void cpu_attention_wake(struct cpu_worker *w)
+/* Wake one that sleeps. With `alone` only if nobody is attentive. */
+static void wake_one(struct cpu_worker *w, bool alone)
 {
 	struct mk_context_block *b = w->engine->block;
+	uint64_t a = mk_load_seq(&b->attention);
 
-	if (mk_load_seq(&b->attention) < ASLEEP)
-		return;
+	do {
+		if (!MK_ATTENTION(a, MK_ASLEEP) ||
+		    (alone && MK_ATTENTION(a, MK_ATTENTIVE)))
+			return;
+	} while (!mk_cas_seq(&b->attention, &a,
+			     a + MK_ATTENTIVE + MK_HANDED - MK_ASLEEP));
 	mk_count(&w->block->wakes, 1);
 	mk_add_seq(&b->bell, 1);
 	mk_futex_wake(&b->bell, 1);
 }
 
+void cpu_attention_wake(struct cpu_worker *w)
+{
+	wake_one(w, false);
+}
+
 void cpu_attention_drop(struct cpu_worker *w)
 {
 	struct mk_engine *e = w->engine;
-	uint32_t left = mk_sub_seq(&e->block->attention, 1) - 1;
+	uint64_t left = mk_sub_seq(&e->block->attention, MK_ATTENTIVE) -
+			MK_ATTENTIVE;
 
 	/* what was published while we were the only attentive one */
-	if (left >= ASLEEP && !(left & ATTENTIVE) && cpu_any_work(e))
-		cpu_attention_wake(w);
+	if (MK_ATTENTION(left, MK_ASLEEP) &&
+	    !MK_ATTENTION(left, MK_ATTENTIVE) && cpu_any_work(e))
+		wake_one(w, true);
 }
 
 void cpu_attention_raise(struct cpu_worker *w)
 {
-	mk_add_seq(&w->engine->block->attention, 1);
+	mk_add_seq(&w->engine->block->attention, MK_ATTENTIVE);
+}
+
+/* Awake again: take the attention that was handed over, or one's own. */
+static void wake_up(struct mk_context_block *b)
+{
+	uint64_t a = mk_load_seq(&b->attention), next;
+
+	do {
+		next = MK_ATTENTION(a, MK_HANDED) ?
+			       a - MK_HANDED : a + MK_ATTENTIVE - MK_ASLEEP;
+	} while (!mk_cas_seq(&b->attention, &a, next));
 }
 
 void cpu_attention_sleep(struct cpu_worker *w, bool crowded)
@@ -74,19 +95,20 @@ void cpu_attention_sleep(struct cpu_worker *w, bool crowded)
 	struct mk_engine *e = w->engine;
 	struct mk_context_block *b = e->block;
 	uint32_t bell = mk_load_seq(&b->bell);
-	uint32_t seen = mk_load_seq(&b->attention);
+	uint64_t a = mk_load_seq(&b->attention);
 	uint64_t limit;
 
 	do {
-		if (crowded && (seen & ATTENTIVE) <= e->spinners)
+		if (crowded && MK_ATTENTION(a, MK_ATTENTIVE) <= e->spinners)
 			return;
-	} while (!mk_cas_seq(&b->attention, &seen, seen + ASLEEP - 1));
-	limit = ((seen - 1) & ATTENTIVE) ? DOZE_NS : UINT64_MAX;
+	} while (!mk_cas_seq(&b->attention, &a,
+			     a + MK_ASLEEP - MK_ATTENTIVE));
+	limit = MK_ATTENTION(a, MK_ATTENTIVE) > 1 ? DOZE_NS : UINT64_MAX;
 	w->dozing = false;
 	/* whoever bumps the epoch rings afterwards: `bell` is older */
 	if (!cpu_any_work(e) && mk_load_seq(&e->epoch) == w->epoch) {
 		mk_count(&w->block->sleeps, 1);
 		w->dozing = mk_futex_wait(&b->bell, bell, limit) != 0;
 	}
-	mk_add_seq(&b->attention, 1 - ASLEEP);
+	wake_up(b);
 }

@@ -67,7 +67,8 @@ static void notify(struct cpu_queue *q)
 	int fd = mk_load_acquire(&q->event_fd);
 	uint64_t one = 1;
 
-	if (mk_load_relaxed(&q->block->waiters)) {
+	if (mk_load_relaxed(&q->block->waiters) &&
+	    mk_exchange_seq(&q->block->waiters, 0)) {
 		mk_add_seq(&q->block->event, 1);
 		mk_futex_wake(&q->block->event, INT_MAX);
 	}
@@ -84,7 +85,7 @@ static inline void answer(struct cpu_queue *q, const struct cpu_worker *w,
 
 	mk_store_relaxed(&c->value, value);
 	/* pairs with the reaper's load-acquire; and Dekker with a waiter that
-	 * counts itself, then looks for answers */
+	 * stores `waiters` or `armed`, then looks for answers */
 	mk_store_seq(&c->head,
 		     (uint64_t)MK_MARK(t, q->shift) << MK_MARK_SHIFT |
 			     (uint64_t)(uint16_t)w->index << 32 |
@@ -294,7 +295,8 @@ static void look_at_backlog(struct cpu_worker *w, struct cpu_queue *q,
 		w->backlog_rest--;
 		return;
 	}
-	if (mk_load_relaxed(&e->block->attention) >> 16 && ahead <= q->mask &&
+	if (MK_ATTENTION(mk_load_relaxed(&e->block->attention), MK_ASLEEP) &&
+	    ahead <= q->mask &&
 	    marked(mk_load_relaxed(&q->ring[(t + ahead) & q->mask].unit[0].hi),
 		   t + ahead, q->shift)) {
 		w->backlog_rest = (uint32_t)(BACKLOG_REST * ahead /

@@ -47,8 +47,8 @@ static unsigned round_over_queues(struct cpu_worker *w)
 static void idle(struct cpu_worker *w)
 {
 	struct mk_engine *e = w->engine;
-	uint32_t awake = mk_load_relaxed(&e->block->attention) & 0xffff;
-	bool crowded = awake > e->spinners;
+	uint64_t attention = mk_load_relaxed(&e->block->attention);
+	bool crowded = MK_ATTENTION(attention, MK_ATTENTIVE) > e->spinners;
 
 	if (w->dozing) {
 		cpu_attention_sleep(w, false);

@@ -37,6 +37,11 @@ MKD_FN uint32_t mkd_block(void)
 	return blockIdx.x;
 }
 
+MKD_FN uint32_t mkd_blocks(void)
+{
+	return gridDim.x;
+}
+
 MKD_FN uint32_t mkd_ballot(bool yes)
 {
 	return __ballot_sync(MKD_ALL, yes);

@@ -174,6 +174,6 @@ MK_ASSERT_SIZE(struct mkd_state, 128 + 2 * MK_OPCODES);
 MK_ASSERT_AT(struct mkd_mail, clock_ns, 16);
 MK_ASSERT_AT(struct mkd_mail, ack, 64);
 MK_ASSERT_AT(struct mkd_mail, payload, 128);
-MK_ASSERT_SIZE(struct mkd_launch, 152);
+MK_ASSERT_SIZE(struct mkd_launch, 144);
 
 #endif

@@ -8,6 +8,7 @@
 #ifndef MK_CUDA_SERVE_CUH
 #define MK_CUDA_SERVE_CUH
 
+#define MKD_EINVAL 22
 #define MKD_MODE_OFFSET ((uint32_t)MK_OFFSETOF(struct mk_queue_block, mode))
 
 /* What becomes of a seat whose slot was read. */
@@ -36,6 +37,10 @@ struct mkd_slot {
 struct mkd_args {
 	alignas(16) uint32_t word[MK_ARG_WORDS];
 };
+
+/* block.cuh: a handler that the whole block runs, as mkd_run_warp() */
+MKD_SLOW bool mkd_call_block(struct mkd_warp *w, const struct mkd_args *args,
+			     struct mkd_slot *s);
 
 /* ---- polling ----------------------------------------------------------- */
 
@@ -272,9 +277,9 @@ MKD_FN void mkd_announce(struct mkd_warp *w, const struct mkd_slot *s,
 		mkd_fence();
 }
 
-/* Handlers that one lane runs: each leader its own, side by side. */
-MKD_FN void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
-			  bool mine, struct mkd_slot *s)
+MKD_SLOW void mkd_light_away(const struct mkd_warp *w,
+			     const struct mkd_unit *v, bool mine,
+			     struct mkd_slot *s)
 {
 	uint32_t leader = w->lane & ~3u;
 	struct mkd_args args;
@@ -296,6 +301,18 @@ MKD_FN void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
 	mkd_syncwarp();
 	if (dirty)
 		mkd_release();
+}
+
+/* Handlers that one lane runs: each leader its own, side by side. */
+MKD_FN void mkd_run_light(const struct mkd_warp *w, const struct mkd_unit *v,
+			  bool mine, struct mkd_slot *s)
+{
+	struct mkd_warp copy = *w;
+	struct mkd_unit unit = *v;
+	struct mkd_slot slot = *s;
+
+	mkd_light_away(&copy, &unit, mine, &slot);
+	*s = slot;
 }
 
 /* A handler that all lanes run. Lane 0's result and value are the slot's;
@@ -334,22 +351,18 @@ MKD_FN void mkd_spread_slot(struct mkd_slot *s, uint32_t leader)
 
 /* MK_OP_SHUTDOWN ran: from its answer on no worker may start a slot of this
  * queue, whatever it read before. */
-MKD_SLOW void mkd_shut(struct mkd_warp *w)
+MKD_FN void mkd_shut(struct mkd_warp *w)
 {
-	uint32_t target = 0;
+	uint32_t target;
 
-	if (!w->lane) {
+	if (!w->lane)
 		mkd_or32(&w->q->state, MKD_SHUT);
-		mkd_fence();
-		target = mkd_add32(&w->state->epoch, 1) + 1u;
-	}
-	target = mkd_shfl(target, 0);
+	target = mkd_bump(w->state, w->lane);
 	while (!mkd_all_saw(w->l, w->lane, target, MKD_PLACES))
 		mkd_nap(200);
 }
 
-/* A slot that takes the whole warp, or the block. */
-MKD_SLOW void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
+MKD_SLOW void mkd_run_away(struct mkd_warp *w, const struct mkd_unit *v,
 			    uint32_t leader, struct mkd_slot *s)
 {
 	uint32_t rest = w->want & ~(1u << leader);
@@ -375,6 +388,18 @@ MKD_SLOW void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
 		mkd_release();
 	mkd_answer(w, !w->lane, s);
 	mkd_announce(w, s, false);
+}
+
+/* A slot that takes the whole warp, or the block. */
+MKD_FN void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
+			  uint32_t leader, const struct mkd_slot *s)
+{
+	struct mkd_warp copy = *w;
+	struct mkd_unit unit = *v;
+	struct mkd_slot slot = *s;
+
+	mkd_run_away(&copy, &unit, leader, &slot);
+	*w = copy;
 }
 
 /* ---- fences ------------------------------------------------------------ */
@@ -426,8 +451,8 @@ MKD_FN void mkd_trade(struct mkd_warp *w, uint64_t relative)
 		mkd_sit(w, theirs);
 }
 
-MKD_SLOW void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
-			      struct mkd_slot *s)
+MKD_SLOW void mkd_fence_away(struct mkd_warp *w, uint32_t leader,
+			     struct mkd_slot *s)
 {
 	mkd_spread_slot(s, leader);
 	if (mkd_fence_ready(w, s->relative)) {
@@ -440,6 +465,16 @@ MKD_SLOW void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
 	}
 	/* cancelled meanwhile? */
 	w->fresh = true;
+}
+
+MKD_FN void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
+			    const struct mkd_slot *s)
+{
+	struct mkd_warp copy = *w;
+	struct mkd_slot slot = *s;
+
+	mkd_fence_away(&copy, leader, &slot);
+	*w = copy;
 }
 
 /* ---- a poll that found something ---------------------------------------- */

@@ -132,6 +132,7 @@ MKD_FN void mkd_enter(struct mkd_warp *w, uint32_t place)
 
 	w->q = q;
 	w->place = place;
+	w->window = w->l->tuning.window; /* until the first poll tells */
 	if (w->known_place == place)
 		return;
 	w->known_place = place;
@@ -167,6 +168,7 @@ MKD_FN bool mkd_adopt(struct mkd_warp *w, uint32_t place)
 		return false;
 	mkd_enter(w, place);
 	mkd_sit(w, packed);
+	w->hint = w->base;
 	return true;
 }
 
@@ -179,13 +181,14 @@ MKD_FN bool mkd_claim(struct mkd_warp *w, uint32_t place, uint32_t tickets)
 		base = mkd_add64(&q->next, tickets);
 	mkd_enter(w, place);
 	w->base = mkd_shfl64(base, 0);
+	w->hint = w->base;
 	w->count = tickets;
 	w->want = mkd_seat_mask(tickets);
 	return true;
 }
 
 /* Look for seats. */
-MKD_SLOW bool mkd_find(struct mkd_warp *w)
+MKD_FN bool mkd_find(struct mkd_warp *w)
 {
 	uint32_t chunks = (w->places + MKD_LANES - 1u) / MKD_LANES;
 	uint32_t at;
@@ -238,8 +241,7 @@ MKD_FN uint64_t mkd_packed(const struct mkd_warp *w)
 	return w->base << 8 | mkd_seats_pack(w->want);
 }
 
-/* Leave all seats to others, now. False: there is no room to put them. */
-MKD_SLOW bool mkd_drop(struct mkd_warp *w)
+MKD_SLOW bool mkd_drop_away(struct mkd_warp *w)
 {
 	bool done = false;
 
@@ -257,6 +259,16 @@ MKD_SLOW bool mkd_drop(struct mkd_warp *w)
 		mkd_nap(200);
 	}
 	return false;
+}
+
+/* Leave all seats to others, now. False: there is no room to put them. */
+MKD_FN bool mkd_drop(struct mkd_warp *w)
+{
+	struct mkd_warp copy = *w;
+	bool done = mkd_drop_away(&copy);
+
+	*w = copy;
+	return done;
 }
 
 /* Nothing came for a while: make yourself useful elsewhere? */

@@ -6,6 +6,10 @@
  * Four lanes read one slot, each a 16-byte unit, so one load of the warp
  * reads all seats. Sets of seats are masks with bit 4 * i for seat i, which
  * is also the lane that speaks for it: its leader.
+ *
+ * A struct mkd_warp lives in registers, as long as its address never leaves
+ * the function. So what is too rare to be inlined ends in _away and works on
+ * a copy.
  */
 #ifndef MK_CUDA_WARP_CUH
 #define MK_CUDA_WARP_CUH
@@ -138,7 +142,7 @@ MKD_FN void mkd_count(struct mkd_warp *w, bool mine, uint32_t opcode,
 	w->unflushed += mkd_bits(all);
 }
 
-MKD_FN void mkd_flush_word(struct mkd_warp *w, uint32_t word)
+MKD_FN void mkd_flush_word(const struct mkd_warp *w, uint32_t word)
 {
 	uint64_t *from = (uint64_t *)w->counters + word;
 	uint64_t *to = (uint64_t *)(w->l->region + w->l->blocks_offset) +
@@ -150,14 +154,11 @@ MKD_FN void mkd_flush_word(struct mkd_warp *w, uint32_t word)
 #define MKD_WORD_OF(field) \
 	((uint32_t)MK_OFFSETOF(struct mk_worker_block, field) / 8u)
 
-/* Write the counters that changed to the shared memory. */
-MKD_SLOW void mkd_flush(struct mkd_warp *w)
+MKD_SLOW void mkd_flush_away(const struct mkd_warp *w)
 {
 	uint32_t words = sizeof(*w->counters) / 8u;
 	uint32_t word = 0;
 
-	if (w->key == MKD_KEY_NONE)
-		return;
 	mkd_syncwarp();
 	mkd_fence();
 	switch (w->lane) {
@@ -177,9 +178,20 @@ MKD_SLOW void mkd_flush(struct mkd_warp *w)
 		     word += MKD_LANES)
 			mkd_flush_word(w, word);
 	}
+	mkd_syncwarp();
+}
+
+/* Write the counters that changed to the shared memory. */
+MKD_FN void mkd_flush(struct mkd_warp *w)
+{
+	struct mkd_warp copy;
+
+	if (w->key == MKD_KEY_NONE)
+		return;
+	copy = *w;
+	mkd_flush_away(&copy);
 	w->key = MKD_KEY_NONE;
 	w->unflushed = 0;
-	mkd_syncwarp();
 }
 
 #endif

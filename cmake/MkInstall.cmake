@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `cmake --install` puts where. The worker and the headers are found by
+# paths compiled in, so choose CMAKE_INSTALL_PREFIX when configuring.
+
+configure_file("${PROJECT_SOURCE_DIR}/megakernel.pc.in"
+	"${PROJECT_BINARY_DIR}/megakernel.pc" @ONLY)
+
+install(TARGETS mk_shared mk_static
+	LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+	ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES "${PROJECT_SOURCE_DIR}/include/megakernel.h"
+	DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/megakernel"
+	DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h")
+install(FILES "${PROJECT_BINARY_DIR}/megakernel.pc"
+	DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+if(TARGET megakernel)
+	install(TARGETS megakernel
+		RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+if(TARGET megakernel-worker)
+	if(BUILD_TESTING)
+		install(CODE "message(FATAL_ERROR \"this build has the mock \
+engine in it: install from one with -DBUILD_TESTING=OFF (make install)\")")
+	endif()
+	install(TARGETS megakernel-worker RUNTIME
+		DESTINATION "${CMAKE_INSTALL_LIBEXECDIR}/megakernel")
+endif()
+
+foreach(section 1 3 5 7)
+	file(GLOB pages CONFIGURE_DEPENDS
+		"${PROJECT_SOURCE_DIR}/man/*.${section}")
+	if(pages)
+		install(FILES ${pages}
+			DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
+	endif()
+endforeach()
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE"
+	DESTINATION "${CMAKE_INSTALL_DOCDIR}")

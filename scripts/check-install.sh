@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Install a release build below a prefix of its own, then build the examples
+# against what lies there, with pkg-config and the headers and libraries of
+# that prefix alone, shared and static, and run them. Nothing of the source
+# tree may be needed by what was installed.
+set -eu
+
+source=$(cd "$(dirname "$0")/.." && pwd)
+cc=${CC:-cc}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+prefix=$work/prefix
+
+fail()
+{
+	echo "check-install: $*" >&2
+	exit 1
+}
+
+cmake -S "$source" -B "$work/build" -DCMAKE_BUILD_TYPE=Release \
+	-DBUILD_TESTING=OFF -DMK_BENCH=OFF -DCMAKE_INSTALL_PREFIX="$prefix"
+cmake --build "$work/build" -j "${JOBS:-2}"
+cmake --install "$work/build"
+(cd "$prefix" && find . -type f -o -type l | sort)
+
+# The build tree goes, so that nothing can be found in it.
+rm -rf "$work/build"
+unset MEGAKERNEL_WORKER MEGAKERNEL_INCLUDE
+export XDG_CACHE_HOME="$work/cache"
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name megakernel.pc)")
+export PKG_CONFIG_PATH
+libdir=$(pkg-config --variable=libdir megakernel)
+
+for file in megakernel.h megakernel/abi.h megakernel/handler.h; do
+	[ -f "$prefix/include/$file" ] || fail "$file is not installed"
+done
+for file in bin/megakernel libexec/megakernel/megakernel-worker; do
+	[ -x "$prefix/$file" ] || fail "$file is not installed"
+	if grep -q "$source" "$prefix/$file"; then
+		fail "$file has a path of the source tree in it"
+	fi
+done
+[ ! -e "$prefix/include/engine" ] || fail "a private header is installed"
+"$prefix/bin/megakernel" info >/dev/null
+
+built=0
+for example in "$source"/examples/*.c; do
+	name=$(basename "$example" .c)
+	# The flags are several words.
+	# shellcheck disable=SC2046
+	$cc -std=c11 -O2 -o "$work/$name" "$example" \
+		$(pkg-config --cflags --libs megakernel) -pthread
+	(cd "$source/examples" &&
+		LD_LIBRARY_PATH="$libdir" "$work/$name" >/dev/null) ||
+		fail "example $name, shared: status $?"
+	# shellcheck disable=SC2046
+	$cc -std=c11 -O2 -o "$work/$name-static" "$example" \
+		$(pkg-config --cflags megakernel) \
+		"$libdir/libmegakernel.a" -pthread -ldl
+	(cd "$source/examples" && "$work/$name-static" >/dev/null) ||
+		fail "example $name, static: status $?"
+	built=$((built + 1))
+done
+[ "$built" -gt 0 ] || fail "there is no example"
+echo "$built examples built against $prefix and run, shared and static"

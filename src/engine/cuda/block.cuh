@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Block-wide handlers. The warp that got the slot calls the other warps of
+ * its block; each comes at its next slot boundary, leaving its seats to other
+ * blocks. One call at a time; who waits to make one helps with the current.
+ */
+#ifndef MK_CUDA_BLOCK_CUH
+#define MK_CUDA_BLOCK_CUH
+
+struct mkd_call {
+	uint32_t lock;
+	uint32_t open;  /* others shall come */
+	uint32_t dirty;
+	int32_t result;
+	uint64_t value;
+	uint32_t worker; /* whose slot it is */
+	uint32_t place;
+	struct mkd_slot slot;
+	struct mkd_args args;
+};
+
+MKD_SHARED struct mkd_call mkd_called;
+
+/* All warps of the block are here, and so are the slot and its arguments. */
+MKD_FN void mkd_join(struct mkd_warp *w)
+{
+	uint32_t threads = w->l->warps * MKD_LANES;
+	struct mkd_warp as = *w;
+	struct mkd_args args = mkd_called.args;
+	struct mkd_slot slot = mkd_called.slot;
+	struct mk_task task;
+	int32_t result;
+
+	as.index = mkd_called.worker;
+	mkd_enter(&as, mkd_called.place);
+	mkd_task(&as, &task, slot.ticket, slot.deadline_ns, mkd_thread(),
+		 threads);
+	mkd_acquire();
+	result = mkd_dispatch(MKD_ENTRY_HANDLER(slot.entry), &task, args.word);
+	if (task.dirty)
+		mkd_poke(&mkd_called.dirty, 1);
+	if (!mkd_thread()) {
+		mkd_called.result = result;
+		mkd_called.value = task.value;
+	}
+	/* what every thread wrote is ordered before the caller's release */
+	mkd_sync_workers(threads);
+}
+
+MKD_SLOW void mkd_help_away(struct mkd_warp *w)
+{
+	uint32_t threads = w->l->warps * MKD_LANES;
+
+	if (w->want)
+		mkd_drop(w);
+	if (!w->lane)
+		mkd_store32(&w->me->busy, mkd_called.place + 1u);
+	mkd_sync_workers(threads);
+	mkd_join(w);
+	/* the result was read before anything is called again */
+	mkd_sync_workers(threads);
+	w->fresh = true;
+	if (!w->lane) {
+		mkd_store32(&w->me->busy, 0);
+		mkd_fence(); /* as in mkd_announce() */
+	}
+	mkd_syncwarp();
+}
+
+/* Another warp of this block calls. */
+MKD_FN void mkd_help(struct mkd_warp *w)
+{
+	struct mkd_warp copy = *w;
+
+	mkd_help_away(&copy);
+	*w = copy;
+}
+
+MKD_FN bool mkd_called_for(void)
+{
+	return mkd_ballot(mkd_peek(&mkd_called.open) != 0) != 0;
+}
+
+MKD_SLOW bool mkd_call_block(struct mkd_warp *w, const struct mkd_args *args,
+			     struct mkd_slot *s)
+{
+	uint32_t threads = w->l->warps * MKD_LANES;
+	uint32_t held = 1;
+
+	while (held) {
+		if (!w->lane)
+			held = mkd_cas_shared(&mkd_called.lock, 0, 1);
+		held = mkd_shfl(held, 0);
+		if (held && mkd_called_for()) {
+			mkd_help(w);
+			if (!w->lane)
+				mkd_store32(&w->me->busy, w->place + 1u);
+		} else if (held) {
+			mkd_nap(200);
+		}
+	}
+	if (!w->lane) {
+		mkd_called.dirty = 0;
+		mkd_called.worker = w->index;
+		mkd_called.place = w->place;
+		mkd_called.slot = *s;
+		mkd_called.args = *args;
+		mkd_fence_block();
+		mkd_poke(&mkd_called.open, 1);
+	}
+	mkd_sync_workers(threads);
+	if (!w->lane)
+		mkd_poke(&mkd_called.open, 0);
+	mkd_join(w);
+	s->result = mkd_called.result;
+	s->value = mkd_called.value;
+	held = mkd_peek(&mkd_called.dirty);
+	mkd_sync_workers(threads);
+	if (!w->lane) {
+		mkd_fence_block();
+		mkd_poke(&mkd_called.lock, 0);
+	}
+	return held != 0;
+}
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/cuda/compiler.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+typedef int nvrtcResult;
+typedef struct _nvrtcProgram *nvrtcProgram;
+
+enum { NVRTC_OK = 0, NVRTC_OUT_OF_MEMORY = 1, NVRTC_COMPILATION = 6 };
+
+/* X(field, symbol, arguments) */
+#define NVRTC(X)                                                              \
+	X(version, nvrtcVersion, (int *, int *))                              \
+	X(arch_count, nvrtcGetNumSupportedArchs, (int *))                     \
+	X(archs, nvrtcGetSupportedArchs, (int *))                             \
+	X(create, nvrtcCreateProgram,                                         \
+	  (nvrtcProgram *, const char *, const char *, int,                   \
+	   const char *const *, const char *const *))                         \
+	X(destroy, nvrtcDestroyProgram, (nvrtcProgram *))                     \
+	X(compile, nvrtcCompileProgram,                                       \
+	  (nvrtcProgram, int, const char *const *))                           \
+	X(log_size, nvrtcGetProgramLogSize, (nvrtcProgram, size_t *))         \
+	X(log, nvrtcGetProgramLog, (nvrtcProgram, char *))                    \
+	X(cubin_size, nvrtcGetCUBINSize, (nvrtcProgram, size_t *))            \
+	X(cubin, nvrtcGetCUBIN, (nvrtcProgram, char *))
+
+static struct {
+	void *library;
+#define NVRTC_FIELD(field, symbol, args) nvrtcResult(*field) args;
+	NVRTC(NVRTC_FIELD)
+#undef NVRTC_FIELD
+} rtc;
+static char version[32];
+static struct mk_error why_not;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/*
+ * Handlers shall give the answers that they give on a CPU: no fused
+ * multiply-add that the source does not ask for. What has no execution space
+ * is for the device, since there is nothing else here.
+ */
+static const char *const options[] = {
+	"--std=c++17", "--device-as-default-execution-space", "--fmad=false",
+};
+
+#define OPTIONS (sizeof(options) / sizeof(options[0]))
+
+const char *mkc_compiler_options(void)
+{
+	return "c++17 device-default no-fmad";
+}
+
+static int load_symbols(void)
+{
+#define NVRTC_LOAD(field, symbol, args)                                       \
+	do {                                                                  \
+		void *found = dlsym(rtc.library, #symbol);                    \
+									      \
+		if (!found)                                                   \
+			return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",      \
+					    "the NVRTC that was found has no " \
+					    #symbol ": it is too old; "       \
+					    "install CUDA 11.2 or newer");    \
+		memcpy(&rtc.field, &found, sizeof(found));                    \
+	} while (0);
+	NVRTC(NVRTC_LOAD)
+#undef NVRTC_LOAD
+	return 0;
+}
+
+/* Newest first. The path that has no version belongs to a toolkit. */
+static void *find_library(void)
+{
+	static const char *const names[] = {
+		"libnvrtc.so.14", "libnvrtc.so.13", "libnvrtc.so.12",
+		"libnvrtc.so.11.2", "libnvrtc.so",
+		"/usr/local/cuda/lib64/libnvrtc.so",
+	};
+	void *library = NULL;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+		if (library)
+			break;
+	}
+	return library;
+}
+
+static int compiler_open(void)
+{
+	int major = 0, minor = 0;
+
+	rtc.library = find_library();
+	if (!rtc.library)
+		return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",
+				    "there is no libnvrtc.so.14 to 11.2: "
+				    "install the CUDA runtime compiler, or "
+				    "use what a machine that has it left in "
+				    "the cache");
+	if (load_symbols())
+		return -MK_ENOCOMPILER;
+	if (rtc.version(&major, &minor))
+		return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",
+				    "NVRTC does not say its version");
+	snprintf(version, sizeof(version), "NVRTC %d.%d", major, minor);
+	return 0;
+}
+
+static void open_once(void)
+{
+	if (compiler_open())
+		why_not = *mk_error_last();
+}
+
+static int compiler_get(void)
+{
+	pthread_once(&once, open_once);
+	return why_not.code ? mk_error_copy(&why_not) : 0;
+}
+
+const char *mkc_compiler_version(void)
+{
+	pthread_once(&once, open_once);
+	return version;
+}
+
+/* Does this NVRTC make code for the device? */
+static int check_arch(int major, int minor)
+{
+	int list[64], count = 0, have = major * 10 + minor;
+
+	if (rtc.arch_count(&count) || count < 1 || count > 64 ||
+	    rtc.archs(list))
+		return 0; /* it will say so itself */
+	for (int i = 0; i < count; i++)
+		if (list[i] == have)
+			return 0;
+	return mk_error_set(-MK_EENGINE, 0, "nvrtc",
+			    "%s makes code for compute capability %d.%d to "
+			    "%d.%d, the device has %d.%d: install another "
+			    "release of the CUDA runtime compiler", version,
+			    list[0] / 10, list[0] % 10, list[count - 1] / 10,
+			    list[count - 1] % 10, major, minor);
+}
+
+/* The compiler's own words, cut where they do not fit. */
+static int compile_failed(nvrtcProgram program, nvrtcResult r)
+{
+	size_t bytes = 0;
+	char *log = NULL;
+
+	if (r == NVRTC_OUT_OF_MEMORY)
+		return mk_error_set(-ENOMEM, r, "nvrtc",
+				    "NVRTC has no memory to compile");
+	if (!rtc.log_size(program, &bytes) && bytes > 1)
+		log = malloc(bytes + 1);
+	if (log && rtc.log(program, log))
+		log[0] = '\0';
+	if (log)
+		log[bytes] = '\0';
+	mk_error_set(-MK_ECOMPILE, r, "nvrtc", "%s", log && log[0] ?
+		     log : "NVRTC gives no reason");
+	free(log);
+	return -MK_ECOMPILE;
+}
+
+static int take_image(nvrtcProgram program, struct mkc_image *out)
+{
+	size_t bytes = 0;
+	char *data;
+
+	if (rtc.cubin_size(program, &bytes) || !bytes)
+		return mk_error_set(-MK_ECOMPILE, 0, "nvrtc",
+				    "NVRTC made no machine code");
+	data = malloc(bytes);
+	if (!data)
+		return mk_error_set(-ENOMEM, ENOMEM, "nvrtc",
+				    "no memory for %zu bytes of machine code",
+				    bytes);
+	if (rtc.cubin(program, data)) {
+		free(data);
+		return mk_error_set(-MK_ECOMPILE, 0, "nvrtc",
+				    "NVRTC does not hand out its code");
+	}
+	out->data = data;
+	out->bytes = bytes;
+	return 0;
+}
+
+int mkc_compile(const char *source, const struct mkc_text *headers,
+		unsigned header_count, int major, int minor,
+		struct mkc_image *out)
+{
+	const char **list = NULL, *flags[OPTIONS + 1];
+	nvrtcProgram program = NULL;
+	char arch[48];
+	nvrtcResult r;
+	int code = compiler_get();
+
+	if (!code)
+		code = check_arch(major, minor);
+	if (code)
+		return code;
+	list = calloc(2u * header_count + 1, sizeof(*list));
+	if (!list)
+		return mk_error_set(-ENOMEM, ENOMEM, "nvrtc",
+				    "no memory to compile");
+	for (unsigned i = 0; i < header_count; i++) {
+		list[i] = headers[i].text;
+		list[header_count + i] = headers[i].name;
+	}
+	r = rtc.create(&program, source, "megakernel.cu", (int)header_count,
+		       list, list + header_count);
+	snprintf(arch, sizeof(arch), "--gpu-architecture=sm_%d%d", major,
+		 minor);
+	memcpy(flags, options, sizeof(options));
+	flags[OPTIONS] = arch;
+	if (r)
+		code = mk_error_set(r == NVRTC_OUT_OF_MEMORY ? -ENOMEM :
+				    -MK_ECOMPILE, r, "nvrtc",
+				    "NVRTC takes no program (%d)", r);
+	else
+		r = rtc.compile(program, (int)OPTIONS + 1, flags);
+	if (!code && r)
+		code = compile_failed(program, r);
+	if (!code)
+		code = take_image(program, out);
+	if (program)
+		rtc.destroy(&program);
+	free(list);
+	return code;
+}

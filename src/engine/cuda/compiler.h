@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* NVRTC, found at run time: CUDA text in, machine code out. */
+#ifndef MK_CUDA_COMPILER_H
+#define MK_CUDA_COMPILER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A text that #include finds under its name. */
+struct mkc_text {
+	const char *name;
+	const char *text;
+};
+
+struct mkc_image {
+	void *data; /* a cubin; free(3) */
+	size_t bytes;
+};
+
+/*
+ * Compile for compute capability major.minor.
+ *
+ * -MK_ENOCOMPILER: there is no NVRTC; what is in the cache still works.
+ * -MK_EENGINE: NVRTC does not know this device.
+ * -MK_ECOMPILE: with the compiler's words. -ENOMEM.
+ */
+int mkc_compile(const char *source, const struct mkc_text *headers,
+		unsigned header_count, int major, int minor,
+		struct mkc_image *out);
+
+/* "NVRTC 13.0", for cache keys; "" if there is none. Never NULL. */
+const char *mkc_compiler_version(void);
+
+/* The options that matter, for cache keys. */
+const char *mkc_compiler_options(void);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The CUDA driver, found at run time. Nothing of CUDA is needed to build and
+ * nothing is linked: the few types and functions that we use are declared
+ * here, and compared with <cuda.h> by tests/cuda/test_driver.c where that
+ * exists.
+ */
+#ifndef MK_CUDA_DRIVER_H
+#define MK_CUDA_DRIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int CUresult;
+typedef int CUdevice;
+typedef unsigned long long CUdeviceptr;
+typedef struct CUctx_st *CUcontext;
+typedef struct CUmod_st *CUmodule;
+typedef struct CUfunc_st *CUfunction;
+typedef struct CUstream_st *CUstream;
+
+/* The results and constants that we tell apart. */
+enum {
+	MKC_SUCCESS = 0,
+	MKC_OUT_OF_MEMORY = 2,
+	MKC_NO_DEVICE = 100,
+	MKC_INVALID_DEVICE = 101,
+	MKC_DEVICE_UNAVAILABLE = 46,
+	MKC_NO_BINARY_FOR_GPU = 209,
+	MKC_NOT_READY = 600,
+
+	MKC_ATTR_MAX_THREADS_PER_BLOCK = 1,
+	MKC_ATTR_WARP_SIZE = 10,
+	MKC_ATTR_MULTIPROCESSORS = 16,
+	MKC_ATTR_CAN_MAP_HOST = 19,
+	MKC_ATTR_COMPUTE_MODE = 20,
+	MKC_ATTR_UNIFIED_ADDRESSING = 41,
+	MKC_ATTR_MAJOR = 75,
+	MKC_ATTR_MINOR = 76,
+	MKC_ATTR_HOST_REGISTER = 99,
+
+	MKC_MODE_PROHIBITED = 2,
+	MKC_MODE_EXCLUSIVE = 3,
+
+	MKC_CTX_SCHED_SPIN = 1,
+	MKC_CTX_MAP_HOST = 8,
+	MKC_STREAM_NON_BLOCKING = 1,
+	MKC_HOST_PORTABLE = 1,
+	MKC_HOST_DEVICEMAP = 2,
+
+	MKC_FUNC_SHARED_BYTES = 1,
+	MKC_FUNC_LOCAL_BYTES = 3,
+	MKC_FUNC_REGISTERS = 4,
+
+	MKC_JIT_ERROR_LOG = 5,
+	MKC_JIT_ERROR_LOG_BYTES = 6
+};
+
+/* X(field, symbol, arguments) */
+#define MKC_DRIVER(X)                                                         \
+	X(init, cuInit, (unsigned))                                           \
+	X(driver_version, cuDriverGetVersion, (int *))                        \
+	X(error_name, cuGetErrorName, (CUresult, const char **))              \
+	X(error_string, cuGetErrorString, (CUresult, const char **))          \
+	X(device_count, cuDeviceGetCount, (int *))                            \
+	X(device_get, cuDeviceGet, (CUdevice *, int))                         \
+	X(device_name, cuDeviceGetName, (char *, int, CUdevice))              \
+	X(device_attribute, cuDeviceGetAttribute, (int *, int, CUdevice))     \
+	X(device_memory, cuDeviceTotalMem_v2, (size_t *, CUdevice))           \
+	X(ctx_retain, cuDevicePrimaryCtxRetain, (CUcontext *, CUdevice))      \
+	X(ctx_release, cuDevicePrimaryCtxRelease_v2, (CUdevice))              \
+	X(ctx_push, cuCtxPushCurrent_v2, (CUcontext))                         \
+	X(ctx_pop, cuCtxPopCurrent_v2, (CUcontext *))                         \
+	X(stream_create, cuStreamCreate, (CUstream *, unsigned))              \
+	X(stream_destroy, cuStreamDestroy_v2, (CUstream))                     \
+	X(stream_query, cuStreamQuery, (CUstream))                            \
+	X(mem_alloc, cuMemAlloc_v2, (CUdeviceptr *, size_t))                  \
+	X(mem_free, cuMemFree_v2, (CUdeviceptr))                              \
+	X(host_alloc, cuMemHostAlloc, (void **, size_t, unsigned))            \
+	X(host_free, cuMemFreeHost, (void *))                                 \
+	X(host_register, cuMemHostRegister_v2, (void *, size_t, unsigned))    \
+	X(host_unregister, cuMemHostUnregister, (void *))                     \
+	X(host_device, cuMemHostGetDevicePointer_v2,                          \
+	  (CUdeviceptr *, void *, unsigned))                                  \
+	X(copy_to_device, cuMemcpyHtoDAsync_v2,                               \
+	  (CUdeviceptr, const void *, size_t, CUstream))                      \
+	X(copy_to_host, cuMemcpyDtoHAsync_v2,                                 \
+	  (void *, CUdeviceptr, size_t, CUstream))                            \
+	X(module_load, cuModuleLoadDataEx,                                    \
+	  (CUmodule *, const void *, unsigned, int *, void **))               \
+	X(module_unload, cuModuleUnload, (CUmodule))                          \
+	X(module_function, cuModuleGetFunction,                               \
+	  (CUfunction *, CUmodule, const char *))                             \
+	X(module_global, cuModuleGetGlobal_v2,                                \
+	  (CUdeviceptr *, size_t *, CUmodule, const char *))                  \
+	X(func_attribute, cuFuncGetAttribute, (int *, int, CUfunction))       \
+	X(occupancy, cuOccupancyMaxActiveBlocksPerMultiprocessor,             \
+	  (int *, CUfunction, int, size_t))                                   \
+	X(launch, cuLaunchKernel,                                             \
+	  (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned,      \
+	   unsigned, unsigned, CUstream, void **, void **))
+
+struct mkc_driver {
+	void *library;
+	int version; /* 1000 * major + 10 * minor, of the driver */
+#define MKC_FIELD(field, symbol, args) CUresult(*field) args;
+	MKC_DRIVER(MKC_FIELD)
+#undef MKC_FIELD
+};
+
+#define MKC_VERSION_MIN 11040 /* the oldest driver that we say we know */
+
+/*
+ * The driver, loaded and initialised: once for the process, kept for ever,
+ * since a driver that was used cannot be unloaded.
+ *
+ * -MK_EENGINE with the sentence recorded: no library, a symbol is missing, it
+ * is too old, or it has no device.
+ */
+int mkc_driver_get(const struct mkc_driver **out);
+
+/*
+ * Record a failed driver call: `what` was being done. Returns the code that
+ * goes with the result: -ENOMEM, -MK_EENGINE, or -MK_EDEVLOST for what no
+ * caller could have avoided.
+ */
+int mkc_fail(const struct mkc_driver *d, CUresult result,
+	     const char *operation, const char *what);
+
+#endif

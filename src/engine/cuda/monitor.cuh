@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The monitor: one warp that looks at the mailbox, so that no worker has to.
+ * It compares the layouts before the first slot, carries out commands, keeps
+ * the clock, and notices when nothing has happened for so long that the
+ * kernel had better leave.
+ */
+#ifndef MK_CUDA_MONITOR_CUH
+#define MK_CUDA_MONITOR_CUH
+
+#define MKD_GAVE_UP (-1) /* result of a command that was cancelled */
+#define MKD_NO_SEQ 0xffffffffu
+
+struct mkd_monitor {
+	const struct mkd_launch *l;
+	struct mkd_state *state;
+	struct mkd_queue *queues;
+	struct mkd_mail *mail;
+	uint32_t lane;
+	uint32_t last;     /* command that is done */
+	bool held;         /* by a command */
+	uint64_t clock_ns; /* as last read */
+	uint64_t activity; /* sum of the hints */
+	uint64_t since;    /* of no activity */
+};
+
+/* ---- waiting ----------------------------------------------------------- */
+
+/* Until all workers saw the epoch; false: the host gave this command up. */
+MKD_FN bool mkd_await(struct mkd_monitor *m, uint32_t epoch, uint32_t place,
+		      uint32_t seq)
+{
+	while (!mkd_all_saw(m->l, m->lane, epoch, place)) {
+		if (mkd_shfl(mkd_load32(&m->mail->cancel), 0) == seq)
+			return false;
+		mkd_nap(200);
+	}
+	return true;
+}
+
+MKD_FN uint32_t mkd_order(struct mkd_monitor *m, uint32_t order)
+{
+	if (!m->lane)
+		mkd_store32(&m->state->order, order);
+	return mkd_bump(m->state, m->lane);
+}
+
+/* ---- commands ---------------------------------------------------------- */
+
+MKD_FN void mkd_set_places(struct mkd_monitor *m, uint32_t places)
+{
+	if (!m->lane)
+		mkd_store32(&m->state->places, places);
+}
+
+MKD_FN void mkd_attach(struct mkd_monitor *m, uint32_t place, uint32_t places)
+{
+	struct mkd_queue *q = m->queues + place;
+	uint32_t units = sizeof(*q) / 16u;
+
+	mkd_acquire();
+	if (m->lane < units)
+		mkd_store16((uint64_t)q + 16u * m->lane,
+			    mkd_load16((uint64_t)m->mail->payload +
+				       16u * m->lane));
+	mkd_syncwarp();
+	if (!m->lane) {
+		uint32_t shut = mkd_load32(&q->state) & MKD_SHUT;
+
+		mkd_fence();
+		mkd_store32(&q->state, MKD_OPEN | shut);
+	}
+	mkd_set_places(m, places);
+	mkd_bump(m->state, m->lane);
+}
+
+MKD_FN int32_t mkd_detach(struct mkd_monitor *m, uint32_t place,
+			  uint32_t places, uint32_t seq)
+{
+	struct mkd_queue *q = m->queues + place;
+	uint32_t was = mkd_shfl(mkd_load32(&q->state), 0);
+	uint32_t halt = MKD_HALT | (was & MKD_SHUT);
+	bool done;
+
+	if (!m->lane)
+		mkd_store32(&q->state, halt);
+	/* nobody runs a slot of it or looks at its ring from then on */
+	done = mkd_await(m, mkd_bump(m->state, m->lane), place, seq);
+	if (!m->lane)
+		mkd_store32(&q->state, done ? (uint32_t)MKD_FREE : was);
+	if (done) {
+		mkd_set_places(m, places);
+		/* and nobody has seats on it any more */
+		mkd_await(m, mkd_bump(m->state, m->lane), place, MKD_NO_SEQ);
+	} else {
+		mkd_bump(m->state, m->lane);
+	}
+	return done ? 0 : MKD_GAVE_UP;
+}
+
+MKD_FN void mkd_window_set(struct mkd_monitor *m, uint32_t index)
+{
+	struct mk_window *to = (struct mk_window *)m->l->windows + index;
+	const struct mk_window *from =
+		(const struct mk_window *)m->mail->payload;
+
+	mkd_acquire();
+	if (m->lane)
+		return;
+	mkd_store64(&to->base, mkd_load64(&from->base));
+	mkd_store64(&to->bytes, mkd_load64(&from->bytes));
+	mkd_store32(&to->flags, mkd_load32(&from->flags));
+	mkd_store32(&to->last, mkd_load32(&from->last));
+	mkd_fence();
+	mkd_store32(&to->generation, mkd_load32(&from->generation));
+	mkd_fence();
+}
+
+MKD_FN int32_t mkd_window_unset(struct mkd_monitor *m, uint32_t index,
+				uint32_t seq)
+{
+	struct mk_window *to = (struct mk_window *)m->l->windows + index;
+	uint32_t was = mkd_shfl(mkd_load32(&to->generation), 0);
+
+	if (!m->lane)
+		mkd_store32(&to->generation, 0);
+	if (mkd_await(m, mkd_bump(m->state, m->lane), MKD_STRICT, seq))
+		return 0;
+	if (!m->lane)
+		mkd_store32(&to->generation, was);
+	return MKD_GAVE_UP;
+}
+
+MKD_FN void mkd_table_copy(struct mkd_monitor *m)
+{
+	mkd_acquire();
+	for (uint32_t i = m->lane; i < MK_OPCODES / 8u; i += MKD_LANES)
+		mkd_store16((uint64_t)m->state->table + 16u * i,
+			    mkd_load16((uint64_t)m->mail->table + 16u * i));
+	mkd_syncwarp();
+	for (uint32_t i = m->lane; i < MK_OPCODES; i += MKD_LANES)
+		mkd_table[i] = m->state->table[i];
+	mkd_syncwarp();
+}
+
+MKD_FN int32_t mkd_table_command(struct mkd_monitor *m, uint32_t strict,
+				 uint32_t seq)
+{
+	mkd_table_copy(m);
+	return mkd_await(m, mkd_bump(m->state, m->lane),
+			 strict ? MKD_STRICT : MKD_PLACES, seq) ?
+		       0 : MKD_GAVE_UP;
+}
+
+MKD_FN int32_t mkd_hold(struct mkd_monitor *m, uint32_t seq)
+{
+	if (mkd_await(m, mkd_order(m, MKD_HOLD), MKD_STRICT, seq)) {
+		m->held = true;
+		return 0;
+	}
+	mkd_order(m, MKD_RUN);
+	return MKD_GAVE_UP;
+}
+
+/* Carry out the command in unit c of the mailbox. False: leave. */
+MKD_SLOW bool mkd_command(struct mkd_monitor *m, struct mkd_unit c)
+{
+	int32_t result = 0;
+
+	switch (c.y) {
+	case MKD_CMD_ATTACH:
+		mkd_attach(m, c.z, c.w);
+		break;
+	case MKD_CMD_DETACH:
+		result = mkd_detach(m, c.z, c.w, c.x);
+		break;
+	case MKD_CMD_WINDOW:
+		mkd_window_set(m, c.z);
+		break;
+	case MKD_CMD_UNWINDOW:
+		result = mkd_window_unset(m, c.z, c.x);
+		break;
+	case MKD_CMD_TABLE:
+		result = mkd_table_command(m, c.w, c.x);
+		break;
+	case MKD_CMD_HOLD:
+		result = mkd_hold(m, c.x);
+		break;
+	case MKD_CMD_RUN:
+		m->held = false;
+		mkd_order(m, MKD_RUN);
+		break;
+	default:
+		break;
+	}
+	m->last = c.x;
+	m->since = mkd_time();
+	if (!m->lane) {
+		mkd_store32((uint32_t *)&m->mail->result, (uint32_t)result);
+		mkd_store32_release(&m->mail->ack, c.x);
+	}
+	mkd_syncwarp();
+	return c.y != MKD_CMD_LEAVE;
+}
+
+/* ---- idleness ---------------------------------------------------------- */
+
+MKD_FN bool mkd_idle(struct mkd_monitor *m)
+{
+	uint32_t places = mkd_shfl(mkd_load32(&m->state->places), 0);
+	uint64_t sum = 0, now = mkd_shfl64(mkd_time(), 0);
+	bool same;
+
+	for (uint32_t i = m->lane; i < places; i += MKD_LANES)
+		sum += mkd_load64(&m->queues[i].hint);
+	same = !mkd_ballot(sum != m->activity);
+	m->activity = sum;
+	if (!same)
+		m->since = now;
+	return now - m->since >= m->l->idle_ns && m->l->idle_ns != ~0ull;
+}
+
+/* Nothing has happened for long. True: everybody stands still, let us go. */
+MKD_FN bool mkd_park(struct mkd_monitor *m)
+{
+	uint32_t epoch = mkd_order(m, MKD_HOLD);
+
+	/* a worker that runs a handler would keep the others from working */
+	for (uint32_t i = 0; i < 64u; i++) {
+		if (mkd_all_saw(m->l, m->lane, epoch, MKD_STRICT))
+			return true;
+		mkd_nap(200);
+	}
+	mkd_order(m, MKD_RUN);
+	m->since = mkd_shfl64(mkd_time(), 0);
+	return false;
+}
+
+/* ---- coming and going -------------------------------------------------- */
+
+/* Do host and kernel mean the same bytes? */
+MKD_SLOW bool mkd_handshake(struct mkd_monitor *m)
+{
+	struct mk_context_block *b = (struct mk_context_block *)m->l->region;
+	struct mkd_unit h = mkd_load16((uint64_t)b);
+	bool same = mkd_shfl(h.x == MK_MAGIC_CONTEXT &&
+				     h.y == MK_ABI_VERSION &&
+				     h.z == MK_FINGERPRINT, 0);
+
+	if (m->lane)
+		return same;
+	if (same) {
+		mkd_store32(&m->state->known, 1);
+		mkd_store32_release(&b->state, MK_ENGINE_READY);
+		return true;
+	}
+	mkd_store32((uint32_t *)&b->error, (uint32_t)-MK_EABI);
+	mkd_store32_release(&b->state, MK_ENGINE_FAILED);
+	return false;
+}
+
+/* Where each queue stands: the first ticket that is not served. */
+MKD_FN void mkd_report_low(struct mkd_monitor *m, uint32_t place)
+{
+	struct mkd_queue *q = m->queues + place;
+	uint64_t low = mkd_load64(&q->low), next = mkd_load64(&q->next);
+
+	if (next < low)
+		low = next;
+	for (uint32_t i = 0; i < MKD_ORPHANS; i++) {
+		uint64_t packed = mkd_load64(&q->orphan[i]);
+
+		if (packed && packed >> 8 < low)
+			low = packed >> 8;
+	}
+	mkd_store64(&m->mail->low[place], low);
+}
+
+MKD_SLOW void mkd_leave(struct mkd_monitor *m, uint32_t reason)
+{
+	uint32_t places = mkd_shfl(mkd_load32(&m->state->places), 0);
+	uint32_t all;
+
+	all = m->l->warps * mkd_blocks();
+	for (uint32_t i = m->lane; i < places; i += MKD_LANES)
+		mkd_store64(&m->queues[i].low, MKD_FORGOTTEN);
+	mkd_syncwarp();
+	mkd_order(m, MKD_LEAVE);
+	while (mkd_shfl(mkd_load32(&m->state->exited), 0) != all)
+		mkd_nap(200);
+	mkd_fence();
+	for (uint32_t i = m->lane; i < places; i += MKD_LANES)
+		mkd_report_low(m, i);
+	mkd_syncwarp();
+	if (!m->lane) {
+		mkd_store32(&m->state->exited, 0);
+		mkd_store32(&m->state->order, MKD_HOLD);
+		mkd_release();
+		mkd_store32_release(&m->mail->reason, reason);
+	}
+}
+
+/* The host's clock, when it told it anew. */
+MKD_FN void mkd_clock(struct mkd_monitor *m, uint64_t clock_ns)
+{
+	if (clock_ns == m->clock_ns)
+		return;
+	m->clock_ns = clock_ns;
+	if (!m->lane)
+		mkd_store64(&m->state->clock_offset, clock_ns - mkd_time());
+}
+
+MKD_FN uint64_t mkd_mail_clock(const struct mkd_monitor *m)
+{
+	return mkd_shfl64(mkd_load64(&m->mail->clock_ns), 0);
+}
+
+MKD_SLOW void mkd_monitor(void)
+{
+	struct mkd_monitor m;
+	uint32_t reason = MKD_REASON_NONE, beat = 0;
+	struct mkd_unit c;
+
+	m.l = &mkd_launched;
+	m.state = (struct mkd_state *)m.l->state;
+	m.queues = (struct mkd_queue *)m.l->queues;
+	m.mail = (struct mkd_mail *)m.l->mail;
+	m.lane = mkd_thread() % MKD_LANES;
+	m.last = m.l->last_seq;
+	m.held = m.l->hold != 0;
+	m.activity = 0;
+	if (!mkd_shfl(mkd_load32(&m.state->known), 0)) {
+		m.clock_ns = 0;
+		mkd_clock(&m, mkd_mail_clock(&m));
+		if (!mkd_handshake(&m))
+			reason = MKD_REASON_ABI;
+	}
+	if (!m.held && !reason)
+		mkd_order(&m, MKD_RUN);
+	/* told before the launch, so it is late: wait for the next */
+	m.clock_ns = mkd_mail_clock(&m);
+	m.since = mkd_shfl64(mkd_time(), 0);
+	while (!reason) {
+		c = mkd_load16((uint64_t)m.mail);
+		c.x = mkd_shfl(c.x, 0);
+		c.y = mkd_shfl(c.y, 0);
+		c.z = mkd_shfl(c.z, 0);
+		c.w = mkd_shfl(c.w, 0);
+		mkd_clock(&m, mkd_mail_clock(&m));
+		if (c.x != m.last) {
+			if (!mkd_command(&m, c))
+				reason = MKD_REASON_ORDER;
+		} else if (!m.held && mkd_idle(&m) && mkd_park(&m)) {
+			reason = MKD_REASON_IDLE;
+		} else {
+			if (!m.lane)
+				mkd_store32(&m.mail->beat, ++beat);
+			mkd_nap(300);
+		}
+	}
+	mkd_leave(&m, reason);
+}
+
+#endif

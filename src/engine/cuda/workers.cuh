@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Waiting for the workers: who wants a change to be known to all of them. */
+#ifndef MK_CUDA_WORKERS_CUH
+#define MK_CUDA_WORKERS_CUH
+
+#define MKD_STRICT 0xfffffffeu
+
+/*
+ * Has every worker acted on this epoch? One that runs a handler is excused,
+ * unless its slot is of queue `place`: it looks at everything anew when it
+ * comes back. With MKD_STRICT nobody is excused. All lanes of a warp.
+ *
+ * The caller made its change, then bumped the epoch (seq_cst); a worker says
+ * that it is not busy, then looks (mkd_announce()).
+ */
+MKD_FN bool mkd_all_saw(const struct mkd_launch *l, uint32_t lane,
+			uint32_t epoch, uint32_t place)
+{
+	const struct mkd_worker *workers = (const struct mkd_worker *)l->workers;
+	uint32_t n = l->workers_count;
+
+	mkd_fence();
+	for (uint32_t i = 0; i < n; i += MKD_LANES) {
+		bool ok = true;
+
+		if (i + lane < n) {
+			uint32_t busy = mkd_load32(&workers[i + lane].busy);
+			uint32_t seen = mkd_load32(&workers[i + lane].seen);
+
+			ok = (int32_t)(seen - epoch) >= 0 ||
+			     (busy && place != MKD_STRICT &&
+			      busy != place + 1u);
+		}
+		if (mkd_ballot(!ok))
+			return false;
+	}
+	mkd_fence();
+	return true;
+}
+
+/* Make a change known. Returns the epoch to wait for. All lanes. */
+MKD_FN uint32_t mkd_bump(struct mkd_state *state, uint32_t lane)
+{
+	uint32_t epoch = 0;
+
+	if (!lane) {
+		mkd_fence();
+		epoch = mkd_add32(&state->epoch, 1) + 1u;
+	}
+	return mkd_shfl(epoch, 0);
+}
+
+#endif

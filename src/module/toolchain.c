@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "module/toolchain.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+/* The build says where; a file compiled by hand finds the usual places. */
+#ifndef MK_INCLUDE_BUILD_DIR
+#define MK_INCLUDE_BUILD_DIR ""
+#endif
+#ifndef MK_INCLUDE_INSTALL_DIR
+#define MK_INCLUDE_INSTALL_DIR "/usr/local/include"
+#endif
+
+#define BLANKS " \t\n"
+
+static bool is_program(const char *path, struct stat *st)
+{
+	return !stat(path, st) && S_ISREG(st->st_mode) && !access(path, X_OK);
+}
+
+/* Look along PATH as a shell would, but never in the current directory. */
+static bool search(const char *name, char *path, struct stat *st)
+{
+	const char *dir = secure_getenv("PATH");
+	size_t bytes;
+	int n;
+
+	if (!dir)
+		dir = "/usr/local/bin:/usr/bin:/bin";
+	for (; *dir; dir += bytes + (dir[bytes] == ':')) {
+		bytes = strcspn(dir, ":");
+		if (*dir != '/')
+			continue;
+		n = snprintf(path, PATH_MAX, "%.*s/%s", (int)bytes, dir, name);
+		if (n > 0 && n < PATH_MAX && is_program(path, st))
+			return true;
+	}
+	return false;
+}
+
+static bool find_program(const char *name, char *path, struct stat *st)
+{
+	if (!strchr(name, '/'))
+		return *name && search(name, path, st);
+	if (strlen(name) >= PATH_MAX)
+		return false;
+	strcpy(path, name);
+	return is_program(path, st);
+}
+
+/* $CC may carry options: "ccache gcc -m64". No quoting, as in make. */
+static int split(struct mk_tools *t, const char *text)
+{
+	char *rest, *word;
+
+	t->words = 0;
+	if (strlen(text) >= sizeof(t->text))
+		return -E2BIG;
+	strcpy(t->text, text);
+	for (word = strtok_r(t->text, BLANKS, &rest); word;
+	     word = strtok_r(NULL, BLANKS, &rest)) {
+		if (t->words == MK_COMPILER_WORDS)
+			return -E2BIG;
+		t->word[t->words++] = word;
+	}
+	return t->words ? 0 : -ENOENT;
+}
+
+static int take(struct mk_tools *t, const struct stat *st)
+{
+	t->word[0] = t->path;
+	t->identity[0] = (uint64_t)st->st_dev;
+	t->identity[1] = (uint64_t)st->st_ino;
+	t->identity[2] = (uint64_t)st->st_size;
+	t->identity[3] = (uint64_t)st->st_mtim.tv_sec * 1000000000u +
+			 (uint64_t)st->st_mtim.tv_nsec;
+	return 0;
+}
+
+static int find_compiler(const char *chosen, struct mk_tools *t)
+{
+	static const char *const usual[] = { "cc", "gcc", "clang" };
+	const char *from = "compiler", *cc = secure_getenv("CC");
+	struct stat st;
+
+	t->words = 1;
+	if (chosen && find_program(chosen, t->path, &st))
+		return take(t, &st);
+	if (!chosen && cc && cc[strspn(cc, BLANKS)]) {
+		if (!split(t, cc) && find_program(t->word[0], t->path, &st))
+			return take(t, &st);
+		chosen = cc;
+		from = "$CC";
+	}
+	if (chosen)
+		return mk_error_set(-MK_ENOCOMPILER, 0, "mk_module_load",
+				    "%s is \"%.200s\", which is no program "
+				    "here: name a C compiler", from, chosen);
+	for (unsigned i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
+		if (find_program(usual[i], t->path, &st))
+			return take(t, &st);
+	return mk_error_set(-MK_ENOCOMPILER, 0, "mk_module_load",
+			    "no C compiler was found (cc, gcc or clang on "
+			    "PATH): install one, name one in $CC or "
+			    "mk_ctx_params.compiler, or load a .mkm file that "
+			    "was compiled elsewhere");
+}
+
+static bool has_headers(const char *dir)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/megakernel/handler.h", dir);
+
+	return *dir && n > 0 && n < PATH_MAX && !access(path, R_OK);
+}
+
+static int find_include(struct mk_tools *t)
+{
+	const char *named = secure_getenv("MEGAKERNEL_INCLUDE");
+	const char *places[] = { named, MK_INCLUDE_BUILD_DIR,
+				 MK_INCLUDE_INSTALL_DIR };
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (!places[i] || !*places[i])
+			continue;
+		if (has_headers(places[i]) &&
+		    strlen(places[i]) < sizeof(t->include)) {
+			strcpy(t->include, places[i]);
+			return 0;
+		}
+		if (!i)
+			break; /* what was named must be right */
+	}
+	return mk_error_set(-MK_ECOMPILE, 0, "mk_module_load",
+			    "megakernel/handler.h is not in %.300s: install "
+			    "the headers, or set MEGAKERNEL_INCLUDE to the "
+			    "directory that has megakernel/",
+			    named && *named ? named : MK_INCLUDE_INSTALL_DIR);
+}
+
+int mk_tools_find(const struct mk_toolchain *chosen, struct mk_tools *out)
+{
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = find_compiler(chosen->compiler, out);
+	return rc ? rc : find_include(out);
+}

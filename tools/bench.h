@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of `megakernel bench`. */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "cli.h"
+#include "harness.h"
+
+#define BENCH_RESULTS_MAX 16u
+#define BENCH_QUEUE_ENTRIES 1024u
+
+struct bench_options {
+	struct cli_engine engine; /* isolation DEFAULT: both */
+	bool json, quick, no_peers;
+};
+
+/* Resident memory of a context with one queue. */
+struct bench_memory {
+	uint64_t caller_bytes; /* what the caller grew by */
+	uint64_t worker_bytes; /* of the worker process; 0: there is none */
+};
+
+struct bench_report {
+	uint32_t workers;
+	unsigned own;     /* results[0..own-1] are ours, peers follow */
+	unsigned results;
+	struct harness_result result[BENCH_RESULTS_MAX];
+	struct bench_memory memory;
+	bool has_memory;
+	bool has_peers;
+};
+
+/* bench_own.c: measure the library with one isolation. 0 or -1, printed. */
+int bench_own(const struct bench_options *o, uint32_t isolation,
+	      uint32_t workers, struct harness_result *out);
+
+/* bench_memory.c: before anything else has used memory. 0 or -1, printed. */
+int bench_memory(const struct bench_options *o, struct bench_memory *out);
+
+/* bench_peers.c: run megakernel-bench-peers, append what it measured. 0, or
+ * -1 if there is none or it failed; `why` says which. */
+int bench_peers(const struct bench_options *o, struct bench_report *report,
+		char *why, size_t room);
+
+/* bench_print.c */
+int bench_print_table(const struct bench_options *o,
+		      const struct bench_report *report);
+int bench_print_json(const struct bench_options *o,
+		     const struct bench_report *report);
+
+#endif

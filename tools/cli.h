@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the subcommands of the program `megakernel` share. */
+#ifndef CLI_H
+#define CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+#include <megakernel.h>
+
+/* Exit codes of the program. */
+enum cli_exit {
+	CLI_OK = 0,
+	CLI_SOME_FAILED = 1, /* some input failed, or output was not written */
+	CLI_USAGE = 2        /* usage or set-up failed, or the device was lost */
+};
+
+struct cli_command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+int cmd_info(int argc, char **argv);
+int cmd_map(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_compile(int argc, char **argv);
+
+/* Print "megakernel: COMMAND: ..." on stderr. */
+void cli_error(const char *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The same, then where to look; returns CLI_USAGE. format NULL: only that
+ * (getopt has printed the error). */
+int cli_usage(const char *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Print what the library recorded for a call that returned `code`; what was
+ * attempted stands before it. Returns CLI_USAGE. */
+int cli_library_error(const char *command, const char *attempt, int code);
+
+/* Read a decimal number in [min, max]; prints and returns -1 if it is none. */
+int cli_number(const char *command, const char *option, const char *text,
+	       uint64_t min, uint64_t max, uint64_t *out);
+
+/* "process" or "none"; prints and returns -1 for anything else. */
+int cli_isolation(const char *command, const char *text, uint32_t *out);
+
+/* Print a help text on stdout; CLI_OK, or CLI_SOME_FAILED if that failed. */
+int cli_help(const char *command, const char *text);
+
+/* Flush stdout and say what went wrong; CLI_OK or CLI_SOME_FAILED. */
+int cli_close_stdout(const char *command);
+
+/* Print a JSON value and a newline on stdout, and free it. */
+int cli_print_json(const char *command, json_t *value);
+
+/* An unsigned number: an integer, or a string where JSON's signed 64 bits do
+ * not hold it. */
+json_t *cli_json_u64(uint64_t value);
+
+/* Which engine a command uses. */
+struct cli_engine {
+	const char *name; /* NULL: the library's default */
+	uint32_t isolation;
+	uint32_t workers;
+};
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* megakernel bench: every number that is published, with its baselines. */
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static const char help[] =
+	"Usage: megakernel bench [OPTIONS]\n"
+	"\n"
+	"Measure the round trip of a no-op at depths 1, 8 and 64 (median, p99,\n"
+	"p99.9, maximum), how many stream through in a second, and the memory of\n"
+	"a context; for both isolation modes, and beside them a thread pool,\n"
+	"libuv, OpenMP and oneTBB, as far as they were there at build time. All\n"
+	"in one run, by the same code. Takes about a minute.\n"
+	"\n"
+	"Options:\n"
+	"  --engine NAME       'cpu' (see 'megakernel info')\n"
+	"  --workers N         workers of the engine, and threads of every peer;\n"
+	"                      default: the cores but one\n"
+	"  --isolation WHERE   only 'process' or only 'none'\n"
+	"  --quick             some seconds; the tails are rough then\n"
+	"  --no-peers          only this library\n"
+	"  --json              one JSON object\n"
+	"  --help              this text\n"
+	"\n"
+	"Examples:\n"
+	"  megakernel bench\n"
+	"  megakernel bench --quick --isolation none --no-peers\n"
+	"  megakernel bench --json | jq '.own[].streaming.per_second'\n";
+
+enum { OPT_ENGINE = 256, OPT_WORKERS, OPT_ISOLATION, OPT_QUICK, OPT_NO_PEERS,
+       OPT_JSON };
+
+static const struct option options[] = {
+	{ "engine", required_argument, NULL, OPT_ENGINE },
+	{ "workers", required_argument, NULL, OPT_WORKERS },
+	{ "isolation", required_argument, NULL, OPT_ISOLATION },
+	{ "quick", no_argument, NULL, OPT_QUICK },
+	{ "no-peers", no_argument, NULL, OPT_NO_PEERS },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int take_option(int c, struct bench_options *o)
+{
+	uint64_t n;
+
+	switch (c) {
+	case OPT_ENGINE:
+		o->engine.name = optarg;
+		return 0;
+	case OPT_WORKERS:
+		if (cli_number("bench", "--workers", optarg, 1, 256, &n))
+			return -1;
+		o->engine.workers = (uint32_t)n;
+		return 0;
+	case OPT_ISOLATION:
+		return cli_isolation("bench", optarg, &o->engine.isolation);
+	case OPT_QUICK:
+		o->quick = true;
+		return 0;
+	case OPT_NO_PEERS:
+		o->no_peers = true;
+		return 0;
+	case OPT_JSON:
+		o->json = true;
+		return 0;
+	default:
+		cli_usage("bench", NULL);
+		return -1;
+	}
+}
+
+/* The submitter keeps a core for itself. */
+static uint32_t default_workers(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		n = CPU_COUNT(&set);
+	return n < 2 ? 1 : n > 256 ? 255 : (uint32_t)n - 1;
+}
+
+static int measure_own(const struct bench_options *o,
+		       struct bench_report *report)
+{
+	static const uint32_t modes[] = { MK_ISOLATION_PROCESS,
+					  MK_ISOLATION_NONE };
+
+	for (int i = 0; i < 2; i++) {
+		if (o->engine.isolation && o->engine.isolation != modes[i])
+			continue;
+		if (bench_own(o, modes[i], report->workers,
+			      &report->result[report->own]))
+			return -1;
+		report->own++;
+	}
+	report->results = report->own;
+	return 0;
+}
+
+static int run(const struct bench_options *o, struct bench_report *report)
+{
+	char why[4200];
+
+	if (bench_memory(o, &report->memory))
+		return CLI_USAGE;
+	report->has_memory = true;
+	if (measure_own(o, report))
+		return CLI_USAGE;
+	if (!o->no_peers) {
+		report->has_peers = !bench_peers(o, report, why, sizeof(why));
+		if (!report->has_peers)
+			cli_error("bench", "without peers: %s", why);
+	}
+	return o->json ? bench_print_json(o, report) :
+			 bench_print_table(o, report);
+}
+
+int cmd_bench(int argc, char **argv)
+{
+	struct bench_options o = { 0 };
+	struct bench_report *report;
+	int c, status;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c == 'h')
+			return cli_help("bench", help);
+		if (take_option(c, &o))
+			return CLI_USAGE;
+	}
+	if (optind < argc)
+		return cli_usage("bench", "takes no argument, but '%s' was "
+				 "given", argv[optind]);
+	report = calloc(1, sizeof(*report));
+	if (!report) {
+		cli_error("bench", "no memory");
+		return CLI_USAGE;
+	}
+	report->workers = o.engine.workers ? o.engine.workers :
+					     default_workers();
+	status = run(&o, report);
+	free(report);
+	return status;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program `megakernel`: picks the subcommand. */
+#include <signal.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const struct cli_command commands[] = {
+	{ "info", "show engines, devices, limits and the ABI", cmd_info },
+	{ "map", "run a handler over files and print a line a file", cmd_map },
+	{ "bench", "measure round trips and throughput, with peers",
+	  cmd_bench },
+	{ "compile", "compile a handler source file ahead of time",
+	  cmd_compile },
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const char help_head[] =
+	"Usage: megakernel COMMAND [OPTIONS]\n"
+	"       megakernel --help | --version\n"
+	"\n"
+	"Feed small pieces of work to an engine that stays resident.\n"
+	"\n"
+	"Commands:\n";
+
+static const char help_tail[] =
+	"\n"
+	"Examples:\n"
+	"  megakernel info                        what is there on this machine\n"
+	"  megakernel map sha256 /usr/include     as sha256sum would print it\n"
+	"  megakernel map ./mine.c *.log          a handler of your own\n"
+	"  megakernel bench --quick               numbers in some seconds\n"
+	"\n"
+	"'megakernel COMMAND --help' teaches one command. Exit status: 0 all\n"
+	"well, 1 some input failed, 2 wrong usage, no engine, or it was lost.\n";
+
+static int help(void)
+{
+	fputs(help_head, stdout);
+	for (size_t i = 0; i < COMMANDS; i++)
+		printf("  %-9s %s\n", commands[i].name, commands[i].summary);
+	return cli_help(NULL, help_tail);
+}
+
+static int unknown(const char *name)
+{
+	size_t length = strlen(name);
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (length && !strncmp(commands[i].name, name,
+				       length < 3 ? length : 3))
+			return cli_usage(NULL, "there is no command '%s'; did "
+					 "you mean '%s'?", name,
+					 commands[i].name);
+	return cli_usage(NULL, "there is no command '%s'; there are info, map, "
+			 "bench and compile", name);
+}
+
+int main(int argc, char **argv)
+{
+	char shown[64];
+
+	/* a reader that leaves is an error of write(), told by EPIPE */
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2)
+		return cli_usage(NULL, "a command is missing");
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+	    !strcmp(argv[1], "help"))
+		return help();
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		printf("megakernel %s (ABI %u)\n", mk_version(),
+		       MK_ABI_VERSION);
+		return cli_close_stdout(NULL);
+	}
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		/* getopt puts argv[0] before its messages */
+		snprintf(shown, sizeof(shown), "megakernel: %s", argv[1]);
+		argv[1] = shown;
+		return commands[i].run(argc - 1, argv + 1);
+	}
+	if (argv[1][0] == '-')
+		return cli_usage(NULL, "there is no option '%s'; options come "
+				 "after the command", argv[1]);
+	return unknown(argv[1]);
+}

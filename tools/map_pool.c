@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chunks of one resident buffer, that files are read into. The one that was
+ * freed last is handed out first: it is still in a cache. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/order.h"
+#include "map_run.h"
+
+/* A thread holds up to three; the others are in the engine's hands. */
+#define CHUNKS_A_THREAD 12u
+
+int map_pool_open(struct map *m)
+{
+	struct map_pool *p = &m->pool;
+	uint64_t bytes;
+	void *memory = NULL;
+	int r;
+
+	p->count = CHUNKS_A_THREAD * m->threads;
+	bytes = (uint64_t)p->count * MAP_CHUNK_BYTES;
+	r = mk_buffer_create(m->ctx, bytes, 0, &p->buffer);
+	if (r < 0)
+		return r;
+	r = mk_buffer_map(m->ctx, p->buffer, &memory);
+	m->mapped = r >= 0;
+	if (r == -EOPNOTSUPP)
+		memory = aligned_alloc(4096, bytes);
+	else if (r < 0)
+		return r;
+	p->memory = memory;
+	p->chunk = calloc(p->count, sizeof(*p->chunk));
+	if (!p->memory || !p->chunk)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < p->count; i++)
+		p->chunk[i].next = i + 1 < p->count ? i + 1 : MAP_NO_CHUNK;
+	p->free = 0;
+	return 0;
+}
+
+void map_pool_close(struct map *m)
+{
+	if (!m->mapped)
+		free(m->pool.memory);
+	free(m->pool.chunk);
+}
+
+uint32_t map_pool_get(struct map_pool *p)
+{
+	uint32_t chunk;
+
+	pthread_mutex_lock(&p->lock);
+	chunk = p->free;
+	if (chunk != MAP_NO_CHUNK) {
+		p->free = p->chunk[chunk].next;
+		p->chunk[chunk].references = 1;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return chunk;
+}
+
+void map_pool_hold(struct map_pool *p, uint32_t chunk)
+{
+	mk_add_relaxed(&p->chunk[chunk].references, 1);
+}
+
+void map_pool_drop(struct map_pool *p, uint32_t chunk)
+{
+	/* the last one to let go comes after all reads of the chunk */
+	if (mk_add_acq_rel(&p->chunk[chunk].references, (uint32_t)-1) != 1)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->chunk[chunk].next = p->free;
+	p->free = chunk;
+	pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bar on a terminal: files of all files, and the rate. A thread of its
+ * own counts the files first, which is quick beside reading them. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/order.h"
+#include "map_run.h"
+
+#define PAINT_NS 100000000u
+#define BAR_MAX 40
+
+struct map_progress {
+	struct map *m;
+	char *const *paths;
+	unsigned count;
+	uint64_t found; /* files counted so far */
+	bool counted;   /* that is all */
+	bool ending;    /* under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+};
+
+static unsigned columns(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col < 20)
+		return 80;
+	return size.ws_col;
+}
+
+static void paint(struct map_progress *p)
+{
+	struct map *m = p->m;
+	uint64_t done = mk_load_relaxed(&m->files);
+	uint64_t bytes = mk_load_relaxed(&m->bytes);
+	double seconds = (double)(mk_now_ns() - m->started_ns) / 1e9;
+	uint64_t all = p->found > done ? p->found : done;
+	int full = all ? (int)(done * BAR_MAX / all) : 0;
+	char bar[BAR_MAX + 1], line[256];
+
+	memset(bar, ' ', BAR_MAX);
+	memset(bar, '#', (size_t)full);
+	bar[BAR_MAX] = 0;
+	if (!p->counted)
+		bar[0] = 0;
+	snprintf(line, sizeof(line), "%s%s%s %llu/%llu%s files  %.0f MB/s",
+		 p->counted ? "[" : "", bar, p->counted ? "]" : "",
+		 (unsigned long long)done, (unsigned long long)all,
+		 p->counted ? "" : "+",
+		 seconds > 0 ? (double)bytes / 1e6 / seconds : 0.0);
+	dprintf(STDERR_FILENO, "\r%.*s\033[K", (int)columns() - 1, line);
+}
+
+/* False once the end has come. */
+static bool nap(struct map_progress *p)
+{
+	struct timespec at;
+	uint64_t until;
+	bool ending;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	until = (uint64_t)at.tv_nsec + PAINT_NS;
+	at.tv_sec += (time_t)(until / 1000000000u);
+	at.tv_nsec = (long)(until % 1000000000u);
+	pthread_mutex_lock(&p->lock);
+	if (!p->ending)
+		pthread_cond_timedwait(&p->wake, &p->lock, &at);
+	ending = p->ending;
+	pthread_mutex_unlock(&p->lock);
+	return !ending;
+}
+
+static void *progress_thread(void *arg)
+{
+	struct map_progress *p = arg;
+	uint64_t next = mk_now_ns() + PAINT_NS;
+	struct walk_item item;
+	struct walk walk;
+
+	if (!walk_init(&walk, p->paths, p->count)) {
+		while (walk_next(&walk, &item) > 0 && !map_stopped(p->m)) {
+			walk_release(&walk, &item);
+			p->found++;
+			if (p->found % 256 || mk_now_ns() < next)
+				continue;
+			paint(p);
+			next = mk_now_ns() + PAINT_NS;
+		}
+		walk_free(&walk);
+		p->counted = true;
+	}
+	while (nap(p))
+		paint(p);
+	dprintf(STDERR_FILENO, "\r\033[K");
+	return NULL;
+}
+
+/* stderr is a terminal, and the lines do not go to it too. */
+static bool wanted(void)
+{
+	struct stat out, err;
+
+	if (!isatty(STDERR_FILENO))
+		return false;
+	if (!isatty(STDOUT_FILENO))
+		return true;
+	return !fstat(STDOUT_FILENO, &out) && !fstat(STDERR_FILENO, &err) &&
+	       out.st_rdev != err.st_rdev;
+}
+
+struct map_progress *map_progress_begin(struct map *m, char *const *paths,
+					unsigned count)
+{
+	struct map_progress *p;
+	pthread_condattr_t clock;
+
+	if (!wanted())
+		return NULL;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->m = m;
+	p->paths = paths;
+	p->count = count;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->wake, &clock);
+	pthread_condattr_destroy(&clock);
+	if (!pthread_create(&p->thread, NULL, progress_thread, p))
+		return p;
+	pthread_cond_destroy(&p->wake);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+	return NULL;
+}
+
+void map_progress_end(struct map_progress *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->ending = true;
+	pthread_cond_signal(&p->wake);
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(p->thread, NULL);
+	pthread_cond_destroy(&p->wake);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread of `map`: takes files, reads them, submits slots. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/order.h"
+#include "map_run.h"
+
+#define BATCH_MAX 32u    /* files taken, or slots submitted, at once */
+#define ROOM_MIN 16384u  /* a chunk with less than this left is full */
+#define ALIGN 64u        /* files begin on cache lines */
+
+/* A slot to be: what flush() submits. */
+struct part {
+	uint64_t sequence;
+	struct mk_map_args args;
+	uint32_t chunk;
+};
+
+struct reader {
+	struct map *m;
+	uint32_t chunk; /* being filled; MAP_NO_CHUNK: none */
+	uint32_t used;  /* bytes of it */
+	unsigned batch; /* files to take at once */
+	unsigned parts;
+	struct part part[BATCH_MAX];
+};
+
+/* ---- submitting -------------------------------------------------------- */
+
+/* Where the engine has memory of its own, bring the bytes there. */
+static int upload(struct map *m, const struct part *p)
+{
+	static const uint64_t zero;
+	int r = 0;
+
+	if (p->args.bytes)
+		r = mk_buffer_write(m->ctx, m->pool.buffer, p->args.offset,
+				    m->pool.memory + p->args.offset,
+				    p->args.bytes);
+	if (!r && p->args.flags & MK_MAP_FIRST)
+		r = mk_buffer_write(m->ctx, m->states, p->args.state_offset,
+				    &zero, sizeof(zero));
+	return r;
+}
+
+/* Submit n parts, or as many as there is room for; how many. */
+static unsigned submit_some(struct map *m, const struct part *p, unsigned n)
+{
+	uint64_t generation = mk_load_acquire(&m->generation);
+	struct mk_slot *slot;
+	int r = mk_queue_get(m->queue, n, &slot);
+
+	if (r == -EAGAIN) {
+		map_wait(m, generation);
+		return 0;
+	}
+	for (int i = 0; i < r; i++) {
+		mk_slot_init(&slot[i], m->opcode, p[i].sequence);
+		memcpy(slot[i].bytes, &p[i].args, sizeof(p[i].args));
+	}
+	if (r > 0) {
+		/* before the slots can be reaped, so it never goes below 0 */
+		mk_add_relaxed(&m->in_flight, (uint64_t)r);
+		r = mk_queue_submit(m->queue, slot, (unsigned)r);
+	}
+	if (r < 0) {
+		map_stop(m, r, "a slot could not be submitted: %s",
+			 mk_error_last()->text);
+		return 0;
+	}
+	return (unsigned)r;
+}
+
+static void flush(struct reader *r)
+{
+	struct map *m = r->m;
+	unsigned done = 0;
+
+	for (unsigned i = 0; i < r->parts; i++) {
+		struct part *p = &r->part[i];
+		uint32_t last = p->args.flags & MK_MAP_LAST ? 1 : 0;
+		int e = m->mapped ? 0 : upload(m, p);
+
+		if (e < 0) {
+			map_stop(m, e, "a file could not be copied to the "
+				 "device: %s", mk_error_last()->text);
+			return;
+		}
+		/* pairs with the load in land(), map_reap.c */
+		mk_store_release(&map_record(m, p->sequence)->flight,
+				 p->chunk << 1 | last);
+	}
+	while (done < r->parts && !map_stopped(m))
+		done += submit_some(m, &r->part[done], r->parts - done);
+	r->parts = 0;
+}
+
+/* A part of a file stands in a chunk: to be submitted with the next flush. */
+static void add_part(struct reader *r, uint64_t sequence, uint32_t chunk,
+		     uint32_t offset, uint32_t bytes, uint32_t flags)
+{
+	struct map *m = r->m;
+	uint32_t index = (uint32_t)(sequence & (MAP_WINDOW - 1));
+	struct part *p;
+
+	if (r->parts == BATCH_MAX)
+		flush(r);
+	map_record(m, sequence)->bytes += bytes;
+	if (m->mapped && flags & MK_MAP_FIRST)
+		memset(m->state_memory + index * MK_MAP_STATE_BYTES, 0, 8);
+	map_pool_hold(&m->pool, chunk);
+	p = &r->part[r->parts++];
+	memset(p, 0, sizeof(*p));
+	p->sequence = sequence;
+	p->chunk = chunk;
+	p->args.data = mk_buffer_ref(m->pool.buffer);
+	p->args.state = mk_buffer_ref(m->states);
+	p->args.offset = (uint64_t)chunk * MAP_CHUNK_BYTES + offset;
+	p->args.bytes = bytes;
+	p->args.flags = flags;
+	p->args.state_offset = index * MK_MAP_STATE_BYTES;
+}
+
+/* ---- chunks ------------------------------------------------------------ */
+
+static unsigned char *chunk_at(struct map *m, uint32_t chunk)
+{
+	return m->pool.memory + (size_t)chunk * MAP_CHUNK_BYTES;
+}
+
+/* Wait for a chunk; MAP_NO_CHUNK only if all was stopped. */
+static uint32_t get_chunk(struct reader *r)
+{
+	struct map *m = r->m;
+
+	for (;;) {
+		uint64_t generation = mk_load_acquire(&m->generation);
+		uint32_t chunk = map_pool_get(&m->pool);
+
+		if (chunk != MAP_NO_CHUNK)
+			return chunk;
+		flush(r);
+		if (map_stopped(m))
+			return MAP_NO_CHUNK;
+		map_wait(m, generation);
+	}
+}
+
+static void leave_chunk(struct reader *r)
+{
+	if (r->chunk != MAP_NO_CHUNK)
+		map_pool_drop(&r->m->pool, r->chunk);
+	r->chunk = MAP_NO_CHUNK;
+	r->used = 0;
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+/* Fill [*got, room). 1: the file ended; 0: full; or a negated errno. A short
+ * read is not the end; only 0 is, whatever the file system says of sizes. */
+static int fill(int fd, unsigned char *at, uint32_t room, uint32_t *got)
+{
+	while (*got < room) {
+		ssize_t n = read(fd, at + *got, room - *got);
+
+		if (!n)
+			return 1;
+		if (n > 0)
+			*got += (uint32_t)n;
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The file needs no slot any more. */
+static void settle(struct map_record *rec, int error)
+{
+	if (error)
+		rec->error = error;
+	/* pairs with the load in print_ready() */
+	mk_store_release(&rec->state, MAP_DONE);
+}
+
+/* Wait until the part that is in flight has landed. */
+static void wait_part(struct reader *r, struct map_record *rec, uint32_t parts)
+{
+	struct map *m = r->m;
+
+	flush(r);
+	for (;;) {
+		uint64_t generation = mk_load_acquire(&m->generation);
+
+		/* pairs with the store in land() */
+		if (mk_load_acquire(&rec->landed) == parts || map_stopped(m))
+			return;
+		map_wait(m, generation);
+	}
+}
+
+/*
+ * A file that fills a chunk: one part after the other, each when the one
+ * before has landed; the next is read meanwhile. r->chunk holds `bytes`, not
+ * yet submitted; an error that ends the file makes what there is the last.
+ */
+static void stream(struct reader *r, uint64_t sequence, int fd)
+{
+	struct map *m = r->m;
+	struct map_record *rec = map_record(m, sequence);
+	uint32_t bytes = MAP_CHUNK_BYTES, flags = MK_MAP_FIRST, parts = 0;
+	int end = 0;
+
+	for (;;) {
+		uint32_t next = MAP_NO_CHUNK, got = 0;
+
+		if (!end) {
+			next = get_chunk(r);
+			if (next == MAP_NO_CHUNK)
+				return;
+			end = fill(fd, chunk_at(m, next), MAP_CHUNK_BYTES,
+				   &got);
+		}
+		if (end < 0)
+			rec->error = -end;
+		if (end && !got)
+			flags |= MK_MAP_LAST;
+		wait_part(r, rec, parts);
+		if (!rec->code) {
+			add_part(r, sequence, r->chunk, 0, bytes, flags);
+			flush(r);
+			parts++;
+		} else {
+			flags |= MK_MAP_LAST;
+			settle(rec, 0);
+		}
+		leave_chunk(r);
+		r->chunk = next;
+		if (flags & MK_MAP_LAST || map_stopped(m))
+			return;
+		bytes = got;
+		flags = 0;
+	}
+}
+
+/* Read one file; small ones share a chunk. */
+static void read_file(struct reader *r, uint64_t sequence, int fd)
+{
+	struct map *m = r->m;
+	struct map_record *rec = map_record(m, sequence);
+	uint32_t got = 0, next;
+	int end;
+
+	if (r->chunk != MAP_NO_CHUNK && MAP_CHUNK_BYTES - r->used < ROOM_MIN)
+		leave_chunk(r);
+	if (r->chunk == MAP_NO_CHUNK) {
+		r->chunk = get_chunk(r);
+		if (r->chunk == MAP_NO_CHUNK)
+			return;
+	}
+	end = fill(fd, chunk_at(m, r->chunk) + r->used,
+		   MAP_CHUNK_BYTES - r->used, &got);
+	if (!end && r->used) { /* does not fit behind the others */
+		next = get_chunk(r);
+		if (next == MAP_NO_CHUNK)
+			return;
+		memcpy(chunk_at(m, next), chunk_at(m, r->chunk) + r->used,
+		       got);
+		leave_chunk(r);
+		r->chunk = next;
+		end = fill(fd, chunk_at(m, next), MAP_CHUNK_BYTES, &got);
+	}
+	if (!end) {
+		flush(r);
+		r->batch = 1; /* the next files are for others */
+		stream(r, sequence, fd);
+		return;
+	}
+	if (end < 0)
+		rec->error = -end;
+	add_part(r, sequence, r->chunk, r->used, got,
+		 MK_MAP_FIRST | MK_MAP_LAST);
+	r->used += (got + ALIGN - 1) & ~(ALIGN - 1);
+}
+
+static void take_file(struct reader *r, uint64_t sequence)
+{
+	struct map_record *rec = map_record(r->m, sequence);
+	bool standard = !rec->item.dir && !strcmp(rec->item.name, "-");
+	int fd;
+
+	if (rec->item.error) {
+		settle(rec, rec->item.error);
+		return;
+	}
+	if (!rec->item.dir) /* may be a pipe, whose writer takes its time */
+		flush(r);
+	fd = standard ? STDIN_FILENO : walk_open(&rec->item);
+	if (fd < 0) {
+		settle(rec, -fd);
+		return;
+	}
+	read_file(r, sequence, fd);
+	if (!standard)
+		close(fd);
+}
+
+/* ---- the thread -------------------------------------------------------- */
+
+/* Take up to `want` files off the walk. 0: none are left; -EAGAIN: the window
+ * is full. */
+static int take_batch(struct map *m, unsigned want, uint64_t *first)
+{
+	uint64_t room;
+	int n = 0, r = 1;
+
+	pthread_mutex_lock(&m->walk_lock);
+	/* pairs with the store in print_ready(): the record is free */
+	room = MAP_WINDOW - (m->tail - mk_load_acquire(&m->head));
+	if (want > room)
+		want = (unsigned)room;
+	*first = m->tail;
+	while (n < (int)want && r > 0 && !m->walked) {
+		struct map_record *rec = map_record(m, m->tail + (unsigned)n);
+
+		memset(rec, 0, sizeof(*rec));
+		r = walk_next(&m->walk, &rec->item);
+		if (r > 0)
+			n++;
+	}
+	mk_store_release(&m->tail, m->tail + (unsigned)n);
+	if (r <= 0)
+		mk_store_release(&m->walked, 1);
+	pthread_mutex_unlock(&m->walk_lock);
+	if (r < 0)
+		map_stop(m, r, "walking: %s", mk_strerror(r));
+	return !want ? -EAGAIN : n;
+}
+
+static void wait_for_end(struct map *m)
+{
+	for (;;) {
+		uint64_t generation = mk_load_acquire(&m->generation);
+
+		if (map_stopped(m) || map_finished(m))
+			return;
+		map_wait(m, generation);
+	}
+}
+
+void *map_thread(void *map)
+{
+	struct reader r = { .m = map, .chunk = MAP_NO_CHUNK, .batch = 1 };
+	struct map *m = map;
+
+	while (!map_stopped(m)) {
+		uint64_t generation = mk_load_acquire(&m->generation);
+		uint64_t first;
+		int n = take_batch(m, r.batch, &first);
+
+		if (n == -EAGAIN) {
+			map_wait(m, generation);
+			continue;
+		}
+		if (n <= 0)
+			break;
+		r.batch = r.batch < BATCH_MAX ? r.batch * 2 : BATCH_MAX;
+		for (int i = 0; i < n && !map_stopped(m); i++)
+			take_file(&r, first + (unsigned)i);
+		flush(&r);
+		map_reap_try(m);
+	}
+	leave_chunk(&r);
+	wait_for_end(m);
+	return NULL;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `megakernel map`: files go round a window of records.
+ *
+ *	walk ──> record ──> read into a chunk ──> slot ──> engine
+ *	                                                      │
+ *	stdout <── print, in order <── record <── reap <──────┘
+ *
+ * All threads are alike (map_read.c): each takes some files off the walk,
+ * reads them into shared memory, submits a slot for each, then reaps and
+ * prints what is ready if no other thread is at it (map_reap.c). Nothing runs
+ * ahead of printing by more than the window, and no file holds more than a
+ * few chunks, so memory is bounded whatever the files are.
+ */
+#ifndef MAP_RUN_H
+#define MAP_RUN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <megakernel/map.h>
+
+#include "cli.h"
+#include "map_walk.h"
+#include "output.h"
+
+#define MAP_WINDOW 16384u       /* files between walk and print; 2^n */
+#define MAP_CHUNK_BYTES 262144u /* most bytes of one slot */
+#define MAP_NO_CHUNK UINT32_MAX
+
+enum map_style {
+	MAP_STYLE_SUM,  /* RESULT, two spaces, name: as sha256sum */
+	MAP_STYLE_WC,   /* columns, name, total: as wc */
+	MAP_STYLE_JSON  /* an object a line */
+};
+
+enum map_state { MAP_BUSY = 0, MAP_DONE = 1 };
+
+/* A file on its way. Its index in the window is also that of its state area.
+ * One slot at a time is in flight for it. */
+struct map_record {
+	struct walk_item item;
+	uint64_t bytes;  /* read */
+	uint64_t value;  /* of the last completion */
+	int32_t code;    /* of a slot that failed, negated; 0: none */
+	int32_t error;   /* errno of open or read; 0: none */
+	uint32_t flight; /* chunk << 1 | last; reader: store-release before it
+			  * submits; reaper: load-acquire */
+	uint32_t landed; /* parts answered; reaper: store-release */
+	uint32_t state;  /* enum map_state; store-release */
+	bool answered;   /* the last part was: there is a result */
+};
+
+/* A piece of the chunk buffer; on the free list, being filled, or in use by
+ * the slots that name it. */
+struct map_chunk {
+	uint32_t references; /* atomic */
+	uint32_t next;       /* free list */
+};
+
+struct map_pool {
+	pthread_mutex_t lock;
+	struct map_chunk *chunk;
+	uint32_t count, free; /* head of the list */
+	mk_buffer_t buffer;
+	unsigned char *memory; /* the buffer, or what is copied into it */
+};
+
+struct map_options {
+	const char *handler;
+	struct cli_engine engine;
+	uint32_t readers;
+	bool json, stats;
+};
+
+struct map {
+	const struct map_options *options;
+	struct mk_ctx *ctx;
+	struct mk_queue *queue;
+	char name[MK_HANDLER_NAME_BYTES]; /* of the handler */
+	uint16_t opcode;
+	enum map_style style;
+	int wc_width;       /* of a column */
+	bool wc_total;
+	bool mapped;        /* buffers are in our address space */
+	uint32_t threads;
+
+	struct map_record *window;
+	mk_buffer_t states;
+	unsigned char *state_memory; /* NULL if not mapped */
+	struct map_pool pool;
+
+	pthread_mutex_t walk_lock;
+	struct walk walk;
+	uint32_t walked;    /* 1: nothing is left; store-release */
+	uint64_t tail;      /* records taken; store-release */
+
+	/* the reaper's, under reap_lock, but for what others load */
+	pthread_mutex_t reap_lock;
+	pthread_cond_t reap_cond;
+	uint64_t generation; /* passes that changed something; atomic */
+	uint64_t in_flight;  /* slots submitted, not reaped; atomic */
+	uint32_t sleepers;   /* on reap_cond; read-modify-write only */
+	uint64_t head;       /* records printed; store-release */
+	struct output out;
+	bool out_tty;        /* lines are to be seen at once */
+	char *path;          /* room for a path */
+	size_t path_room;
+	uint64_t totals[3];
+	uint64_t files, failed, bytes; /* atomic */
+	uint64_t results;   /* state areas read */
+
+	uint32_t stop;       /* a thread saw that going on is pointless */
+	int fatal;           /* negated code that ended it; under stop_lock */
+	char fatal_text[1024];
+	pthread_mutex_t stop_lock;
+	uint64_t started_ns, ended_ns;
+};
+
+static inline struct map_record *map_record(struct map *m, uint64_t sequence)
+{
+	return &m->window[sequence & (MAP_WINDOW - 1)];
+}
+
+/* ---- map_setup.c ------------------------------------------------------- */
+
+/* Context, handler, queue, buffers. Prints what fails. 0 or -1. */
+int map_open(struct map *m, const struct map_options *options,
+	     char *const *paths, unsigned count);
+/* The slots that never got an answer do not matter any more. */
+void map_close(struct map *m);
+
+/* ---- map_pool.c -------------------------------------------------------- */
+
+int map_pool_open(struct map *m);
+void map_pool_close(struct map *m);
+/* A free chunk with one reference, or MAP_NO_CHUNK. */
+uint32_t map_pool_get(struct map_pool *p);
+void map_pool_hold(struct map_pool *p, uint32_t chunk);
+void map_pool_drop(struct map_pool *p, uint32_t chunk);
+
+/* ---- map_read.c -------------------------------------------------------- */
+
+/* Take part in the work until all is printed or stopped. */
+void *map_thread(void *map);
+
+/* ---- map_reap.c -------------------------------------------------------- */
+
+/* Reap and print what is ready, if no other thread does. */
+void map_reap_try(struct map *m);
+/* Wait until something moved since `generation` was loaded. Every slot that
+ * the caller wants moved must have been submitted. */
+void map_wait(struct map *m, uint64_t generation);
+/* Everything taken was printed and nothing is left. */
+bool map_finished(struct map *m);
+/* End early; the first code and text win. */
+void map_stop(struct map *m, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+bool map_stopped(struct map *m);
+
+/* ---- map_print.c ------------------------------------------------------- */
+
+/* Print what became of a record. Under reap_lock. */
+void map_print(struct map *m, struct map_record *rec);
+/* Print what stands below all lines. */
+void map_print_end(struct map *m);
+/* The column width of wc for these files. 0 or -ENOMEM. */
+int map_measure(struct map *m, char *const *paths, unsigned count);
+
+/* ---- map_progress.c ---------------------------------------------------- */
+
+struct map_progress;
+
+/* A bar on stderr if that is a terminal of its own; else NULL, which
+ * map_progress_end() takes. */
+struct map_progress *map_progress_begin(struct map *m, char *const *paths,
+					unsigned count);
+void map_progress_end(struct map_progress *p);
+
+/* ---- map_stats.c ------------------------------------------------------- */
+
+/* The table of --stats, on stderr. */
+void map_print_stats(struct map *m);
+
+#endif
