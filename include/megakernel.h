@@ -646,7 +646,9 @@ enum mk_module_flags {
  * @param id     of the module, for mk_module_unload(); may be NULL.
  *
  * @retval -ENOENT, -EACCES ...  the file cannot be read.
- * @retval -MK_ENOCOMPILER  there is no compiler and no cache entry.
+ * @retval -MK_ENOCOMPILER  there is no compiler; also if the result is in the
+ *                          cache, which is looked up by the preprocessed
+ *                          text. A .mkm file needs no compiler.
  * @retval -MK_ECOMPILE     it does not compile; the compiler's messages are
  *                          in mk_error_last()->text.
  * @retval -MK_EMODULE      it has no handler, or is of another ABI version.

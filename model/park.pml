@@ -8,9 +8,9 @@
  * system call only if someone sleeps and nobody is attentive, and then counts
  * one sleeper as attentive on the spot (hands it its attention), so that the
  * next producer makes none. Whoever wakes takes what was handed over, or
- * counts itself. A worker that
- * starts a handler not known to be short takes back its promise first, looks
- * once more, and rings the bell for the others if it has to.
+ * counts itself. A worker that starts a handler not known to be short takes
+ * back its promise first; if it was the last to be attentive, it looks once
+ * more and rings the bell for the others if it has to.
  *
  * Shown: when nothing can move any more, no published slot waits for a claim
  * while a worker sleeps, although long handlers may never return and nobody
@@ -175,22 +175,22 @@ proctype worker(byte me)
 		};
 #ifdef BROKEN_EARLY_HANDOVER
 		look(more);
-		skip;
-#endif
-		d_step { attentive--; out++ };
+		skip; /* spin jumps into no d_step */
+		d_step { attentive--; out++; more = more && ALL_ASLEEP };
+#else
+		/* only the last attentive one has to look: the others will */
+		d_step { attentive--; out++; more = ALL_ASLEEP };
 #ifdef BROKEN_NO_HANDOVER
 		more = false;
 #else
-#ifndef BROKEN_EARLY_HANDOVER
-		look(more);
+		if
+		:: more -> look(more)
+		:: else
+		fi;
 #endif
 #endif
 		if
-		:: atomic { more -> more = ALL_ASLEEP };
-			if
-			:: more -> ring(more)
-			:: else
-			fi
+		:: more -> ring(more)
 		:: else
 		fi;
 		if
@@ -206,7 +206,7 @@ end_hung:
 #ifdef BROKEN_ANNOUNCE_LATE
 		seen = bell;
 		look(more);
-		skip; /* spin jumps into no d_step */
+		skip;
 		d_step { asleep++; attentive-- };
 #else
 #ifndef BROKEN_BELL_LATE

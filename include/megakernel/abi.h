@@ -22,7 +22,10 @@ typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
-#define MK_OFFSETOF(type, field) __builtin_offsetof(type, field)
+typedef unsigned long long uintptr_t;
+/* NVRTC has no offsetof; this operator is what its own headers use */
+#define MK_OFFSETOF(type, field) \
+	((uint64_t)__INTADDR__(&(((type *)0)->field)))
 #else
 #include <stddef.h>
 #include <stdint.h>

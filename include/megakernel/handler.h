@@ -190,7 +190,8 @@ MK_FN void mk_sync(struct mk_task *task)
 	if (task->lanes == 32)
 		__syncwarp();
 	else if (task->lanes > 32)
-		__syncthreads();
+		/* the workers of the block; others of its warps do not come */
+		asm volatile("bar.sync 1, %0;" :: "r"(task->lanes) : "memory");
 #else
 	(void)task;
 #endif

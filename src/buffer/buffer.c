@@ -259,6 +259,8 @@ static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 				 (unsigned long long)offset,
 				 (unsigned long long)bytes,
 				 (unsigned long long)e->size);
+	} else if (!bytes) {
+		; /* data may be NULL */
 	} else if (ctx->real->traits & MK_TRAIT_HOST_MEMORY) {
 		memory = ctx->region.base + e->offset + offset;
 	} else {

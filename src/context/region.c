@@ -101,8 +101,10 @@ void mk_region_give(struct mk_ctx *ctx, struct mk_space *space,
 	uint64_t whole = (bytes + MK_REGION_GRAIN - 1) &
 			 ~(uint64_t)(MK_REGION_GRAIN - 1);
 
-	/* a hole reads as zeros, which the next owner relies on */
-	if (fallocate(ctx->region.fd,
+	/* A hole reads as zeros, which the next owner relies on. But a device
+	 * that has the pages pinned would go on with those that were there. */
+	if ((ctx->real && !(ctx->real->traits & MK_TRAIT_HOST_MEMORY)) ||
+	    fallocate(ctx->region.fd,
 		      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      (off_t)offset, (off_t)whole))
 		memset(ctx->region.base + offset, 0, whole);

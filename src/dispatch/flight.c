@@ -18,6 +18,8 @@ void mk_flight_begin(struct mk_flight *f, struct mk_queue *q)
 	f->sent = 0;
 	/* nobody else submits here: tickets follow each other from tail on */
 	f->first_ticket = mk_load_relaxed(&q->tail);
+	/* an earlier dispatch may have shut it down: then nothing would run */
+	mk_store_relaxed(&mk_queue_control(q)->shutdown, 0);
 }
 
 static int out_of_time(const struct mk_flight *f)

@@ -58,7 +58,6 @@ void mk_host_load(struct mk_host_dispatch *h)
 			       sizeof(struct mk_debug_record);
 	uint64_t io = 0;
 
-	mk_store_relaxed(&mk_queue_control(q)->shutdown, 0);
 	memcpy(block_words(q), control_words(h->control), words);
 	memcpy(&mk_queue_log(q)->cursor, &h->log->cursor, log);
 	if (h->io) {

@@ -91,6 +91,8 @@ int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)
 		    q->slots[index].user_data != user_data ||
 		    mk_queue_answered(q, t))
 			continue;
+		if (!mk_load_relaxed(&q->ext[index].cancel))
+			q->cancels++;
 		/* pairs with mk_cancelled() and the worker's look before it
 		 * runs the slot */
 		mk_store_release(&q->ext[index].cancel,

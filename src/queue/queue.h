@@ -78,6 +78,7 @@ struct mk_queue {
 	uint64_t endings[MK_ENDINGS];
 	uint64_t waits;
 	uint64_t event_signals;
+	uint32_t cancels;    /* cancel words that are set */
 	uint64_t log_position;
 	int event_fd; /* -1: none */
 

@@ -23,8 +23,9 @@ static inline bool head_is(uint64_t head, uint64_t ticket, uint32_t shift)
 
 bool mk_queue_answered(const struct mk_queue *q, uint64_t t)
 {
-	/* pairs with the engine's store of head, after value */
-	return head_is(mk_load_acquire(&q->answers[t & q->mask].head), t,
+	/* pairs with the engine's store of head, after value; seq_cst for the
+	 * waiters' Dekker, which costs no more than acquire */
+	return head_is(mk_load_seq(&q->answers[t & q->mask].head), t,
 		       q->shift);
 }
 
@@ -196,6 +197,19 @@ static void room_made(struct mk_queue *q, unsigned n)
 	mk_futex_wake(&q->room, (int)n);
 }
 
+/* Lap marks come round: a cancel word must not outlive its ticket. */
+static void forget_cancels(struct mk_queue *q, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t index = q->ready[(q->ready_head + i) & q->mask];
+
+		if (!mk_load_relaxed(&q->ext[index].cancel))
+			continue;
+		mk_store_relaxed(&q->ext[index].cancel, 0);
+		q->cancels--;
+	}
+}
+
 int mk_queue_advance(struct mk_queue *q, unsigned n)
 {
 	uint64_t head = q->head;
@@ -205,6 +219,8 @@ int mk_queue_advance(struct mk_queue *q, unsigned n)
 				    "n is %u, but only %u completions were "
 				    "peeked", n,
 				    (unsigned)(q->ready_tail - q->ready_head));
+	if (q->cancels)
+		forget_cancels(q, n);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t index = q->ready[q->ready_head++ & q->mask];
 		int32_t result =

@@ -37,7 +37,7 @@ static inline void live_close(struct mk_ctx *ctx)
 				 mk_error_last()->text);                   \
 	} while (0)
 
-/* The part of an output, copied to memory of its own alignment. */
+/* The part of an output. */
 static inline const struct mk_output_buffer *
 live_part(const struct mk_dispatch_output *out, uint32_t part)
 {

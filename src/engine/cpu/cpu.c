@@ -18,6 +18,8 @@
 #include "base/order.h"
 #include "module/builtin.h"
 
+#define SYNC_LEAST_NS 10000000u
+
 /* ---- probe ------------------------------------------------------------ */
 
 static void cpu_name(char *out, size_t room)
@@ -77,7 +79,11 @@ static void wake_all(struct mk_engine *e)
  */
 static int cpu_sync(struct mk_engine *e, uint64_t timeout_ns)
 {
-	uint64_t deadline = mk_deadline_after(timeout_ns);
+	/* a worker that runs nothing has to have the time to say so, or a
+	 * caller that polls would never see the end */
+	uint64_t deadline = mk_deadline_after(timeout_ns < SYNC_LEAST_NS ?
+						      SYNC_LEAST_NS :
+						      timeout_ns);
 	uint32_t target = mk_add_seq(&e->epoch, 1) + 1;
 	struct timespec nap = { 0, 10000 };
 
@@ -253,9 +259,13 @@ static int cpu_close(struct mk_engine *e, uint64_t timeout_ns)
 
 static int cpu_queue_event_fd(struct mk_engine *e, uint32_t index, int fd)
 {
-	struct cpu_queue *q = e->queues[index];
-	int mine = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	struct cpu_queue *q = index < MK_QUEUES_MAX ? e->queues[index] : NULL;
+	int mine;
 
+	if (!q)
+		return mk_error_set(-MK_EPROTO, 0, "cpu engine",
+				    "there is no queue %u", index);
+	mine = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (mine < 0)
 		return mk_error_set(-errno, errno, "cpu engine",
 				    "cannot duplicate the event fd: %s",

@@ -63,6 +63,8 @@ struct cpu_worker {
 	uint32_t first;  /* queue where the next round begins */
 	uint32_t looks;  /* idle rounds since there was work */
 	uint32_t backlog_rest; /* looks at the backlog to leave out */
+	uint32_t untold_count;
+	struct mk_wire_completion *untold; /* last answer nobody was told of */
 	uint64_t idle_since;
 	bool dozing;     /* woke by time: sleep again if there is nothing */
 	struct mk_task task;

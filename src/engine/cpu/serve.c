@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
+#include <stdalign.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,8 +15,10 @@
 #define QUICK_NS 3000u      /* a handler cheaper than this is quick */
 #define QUICK_RUNS 16u      /* timed runs before it may be called so */
 #define RETIME_EVERY 64u    /* a quick handler is timed again now and then */
+#define TELL_EVERY 16u      /* answers to quick slots that may go untold */
 #define BACKLOG_NS 20000u   /* work worth waking another worker for */
-#define BACKLOG_EVERY 16u   /* slots between two looks at the backlog */
+#define CLAIM_MOST 8u       /* tiny slots that are claimed at once */
+#define TINY_NS 250u        /* a handler cheaper than this is tiny */
 #define BACKLOG_REST 16u    /* after a wake-up, this many backlogs pass */
 #define CHEAP_NS 20u        /* what an opcode costs that is never timed */
 
@@ -24,7 +27,7 @@ struct cpu_slot {
 	uint16_t opcode, tenant;
 	uint8_t priority, flags;
 	uint16_t tiles;
-	uint64_t args[MK_ARG_BYTES / 8];
+	alignas(16) uint64_t args[MK_ARG_BYTES / 8]; /* as any type wants */
 };
 
 static inline bool marked(uint64_t word, uint64_t ticket, uint32_t shift)
@@ -78,18 +81,34 @@ static void notify(struct cpu_queue *q)
 		return; /* it is full, so it is readable */
 }
 
-static inline void answer(struct cpu_queue *q, const struct cpu_worker *w,
+static inline void answer(struct cpu_queue *q, struct cpu_worker *w,
 			  uint64_t t, int32_t result, uint64_t value)
 {
 	struct mk_wire_completion *c = &q->answers[t & q->mask];
 
 	mk_store_relaxed(&c->value, value);
-	/* pairs with the reaper's load-acquire; and Dekker with a waiter that
-	 * stores `waiters` or `armed`, then looks for answers */
-	mk_store_seq(&c->head,
-		     (uint64_t)MK_MARK(t, q->shift) << MK_MARK_SHIFT |
-			     (uint64_t)(uint16_t)w->index << 32 |
-			     (uint32_t)result);
+	/* pairs with mk_queue_answered() */
+	mk_store_release(&c->head,
+			 (uint64_t)MK_MARK(t, q->shift) << MK_MARK_SHIFT |
+				 (uint64_t)(uint16_t)w->index << 32 |
+				 (uint32_t)result);
+	w->untold = c;
+	w->untold_count++;
+}
+
+/*
+ * Look whether someone waits for what was answered since the last time. Not
+ * after every answer: a store that must be seen before the next load costs as
+ * much as a slot. Dekker with a waiter that stores `waiters` or `armed`, then
+ * looks for answers: adding nothing to the last one is the store here.
+ */
+static void tell(struct cpu_worker *w, struct cpu_queue *q)
+{
+	if (!w->untold)
+		return;
+	mk_add_seq(&w->untold->head, 0);
+	w->untold = NULL;
+	w->untold_count = 0;
 	if (mk_load_seq(&q->block->waiters) | mk_load_seq(&q->block->armed))
 		notify(q);
 }
@@ -194,6 +213,7 @@ static int32_t run(struct cpu_worker *w, struct cpu_queue *q,
 		return run_entry(w, q, entry, slot);
 	if (quick == CPU_QUICK)
 		return run_timed(w, q, op, entry, slot);
+	tell(w, q);
 	cpu_attention_drop(w);
 	result = run_timed(w, q, op, entry, slot);
 	cpu_attention_raise(w);
@@ -300,38 +320,82 @@ static void look_at_backlog(struct cpu_worker *w, struct cpu_queue *q,
 	    marked(mk_load_relaxed(&q->ring[(t + ahead) & q->mask].unit[0].hi),
 		   t + ahead, q->shift)) {
 		w->backlog_rest = (uint32_t)(BACKLOG_REST * ahead /
-					     BACKLOG_EVERY);
+					     CLAIM_MOST);
 		cpu_attention_wake(w);
 	}
+}
+
+/* So cheap that claiming would cost more than running? */
+static bool tiny(struct mk_engine *e, uint32_t opcode)
+{
+	struct cpu_op *op = &e->ops[opcode % MK_OPCODES];
+	uint32_t quick = mk_load_relaxed(&op->quick);
+
+	return quick == CPU_QUICK_ALWAYS ||
+	       (quick == CPU_QUICK &&
+		mk_load_relaxed(&op->cost_ns) < TINY_NS);
+}
+
+/*
+ * How many slots from ticket t on to claim at once: those that are published,
+ * and more than one only while they are tiny. The looks do not depend on each
+ * other, so their cache misses overlap.
+ */
+static unsigned claimable(struct cpu_worker *w, struct cpu_queue *q,
+			  uint64_t t, unsigned most)
+{
+	unsigned n;
+
+	for (n = 0; n < most; n++) {
+		const struct mk_wire_unit *unit =
+			&q->ring[(t + n) & q->mask].unit[0];
+
+		/* pairs with the stamp of mk_queue_submit() */
+		if (!marked(mk_load_acquire(&unit->hi), t + n, q->shift))
+			break;
+		if (!tiny(w->engine, (uint16_t)unit->lo))
+			return n ? n : 1;
+	}
+	return n;
+}
+
+/* Tickets [t, t + n) are ours. */
+static void serve_claimed(struct cpu_worker *w, struct cpu_queue *q,
+			  uint64_t t, unsigned n)
+{
+	task_enter_queue(w, q);
+	for (uint64_t end = t + n; t != end; t++) {
+		uint64_t hi = mk_load_acquire(&q->ring[t & q->mask].unit[0].hi);
+
+		/* after a restart: passed over what has its answer */
+		if (t - q->skip_until >= UINT64_MAX / 2 && answered(q, t))
+			continue;
+		serve_slot(w, q, t, hi & ((1ull << MK_MARK_SHIFT) - 1));
+		if (w->untold_count >= TELL_EVERY)
+			tell(w, q);
+	}
+	look_at_backlog(w, q, t, w->block->opcode);
 }
 
 unsigned cpu_serve_queue(struct cpu_worker *w, struct cpu_queue *q)
 {
 	uint64_t t = mk_load_relaxed(&q->block->claim);
-	unsigned n = 0;
+	unsigned served = 0;
 
-	while (n < q->burst) {
-		/* pairs with the stamp of mk_queue_submit() */
-		uint64_t hi = mk_load_acquire(
-			&q->ring[t & q->mask].unit[0].hi);
+	while (served < q->burst) {
+		unsigned n = claimable(w, q, t, CLAIM_MOST);
 
-		if (!marked(hi, t, q->shift))
+		if (!n)
 			break;
-		if (!mk_cas_seq(&q->block->claim, &t, t + 1))
+		if (!mk_cas_seq(&q->block->claim, &t, t + n))
 			continue;
-		if (!n++)
-			task_enter_queue(w, q);
-		if (t - q->skip_until >= UINT64_MAX / 2 && answered(q, t)) {
-			t++;
-			continue;
-		}
-		serve_slot(w, q, t, hi & ((1ull << MK_MARK_SHIFT) - 1));
-		if (n % BACKLOG_EVERY == 1)
-			look_at_backlog(w, q, t, w->block->opcode);
-		t++;
+		serve_claimed(w, q, t, n);
+		served += n;
+		t += n;
 		/* someone wants to change the tables: see worker.c */
 		if (mk_load_relaxed(&w->engine->epoch) != w->epoch)
 			break;
 	}
-	return n;
+	tell(w, q);
+	return served;
 }

@@ -14,8 +14,9 @@
 
 #define MKD_FN static __device__ __forceinline__
 #define MKD_SLOW static __device__ __noinline__
-#define MKD_KERNEL extern "C" __global__
+#define MKD_KERNEL extern "C" __global__ __launch_bounds__(MKD_THREADS, 1)
 #define MKD_SHARED __shared__
+#define MKD_TABLE extern "C" __device__
 #define MKD_BYTES_OF(space, name) ((uint32_t)space::mk_bytes_##name)
 #define MKD_WIDTH_OF(space, name) ((uint32_t)space::mk_width_##name)
 

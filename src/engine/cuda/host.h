@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host side of the CUDA engine.
+ *
+ * The kernel is on the device or off it. While it is on, no call is made that
+ * could wait for its end: no free, no module load, no context synchronise.
+ * Such things are put off until it is off: parked, paused, or asked to step
+ * aside for a moment.
+ *
+ * Two threads of the host: whoever gives commands (one at a time), and the
+ * service thread, which parks and brings back the kernel and wakes waiters.
+ * `lock` guards everything but the list of queues, which has its own lock so
+ * that a command that waits holds up no waiter.
+ */
+#ifndef MK_CUDA_HOST_H
+#define MK_CUDA_HOST_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/space.h"
+#include "engine/cuda/driver.h"
+#include "engine/cuda/program.h"
+#include "engine/cuda/resident.h"
+#include "engine/engine.h"
+
+/* One allocation of the driver that buffers share. */
+struct mkc_chunk {
+	struct mkc_chunk *next;
+	CUdeviceptr base;
+	uint64_t bytes;
+	struct mk_space space; /* offsets from base */
+};
+
+struct mkc_buffer {
+	struct mkc_chunk *chunk; /* NULL: no buffer */
+	uint64_t offset;         /* in the chunk */
+	uint64_t bytes;
+	uint64_t room;           /* taken of the chunk */
+	uint32_t generation, flags;
+};
+
+/* A queue that is served. */
+struct mkc_queue {
+	uint32_t index, place;
+	struct mk_queue_block *block;
+	const struct mk_wire_slot *ring;
+	const struct mk_wire_completion *answers;
+	uint32_t entries, shift;
+	uint64_t first;
+	int event_fd;     /* -1: none */
+	uint64_t sum;     /* of all answers, when waiters were last told */
+	uint64_t told_ns; /* when that was */
+};
+
+/* What an opcode runs, by name: numbers change with every image. */
+struct mkc_opcode {
+	const struct mkc_source *source; /* NULL: none */
+	unsigned handler;                /* of the source */
+};
+
+struct mk_engine {
+	const struct mkc_driver *d;
+	struct mk_engine_config config;
+	struct mk_region region;
+	struct mk_context_block *block;
+
+	/* the device, as it says itself */
+	CUdevice device;
+	int multiprocessors, major, minor;
+	CUcontext ctx;
+	bool retained, registered;
+	CUstream stream; /* the kernel's */
+	CUstream side;   /* copies */
+
+	/* memory, all taken before the first launch */
+	CUdeviceptr arena;
+	uint64_t arena_bytes, cleared_bytes;
+	struct mkd_mail *mail;
+	unsigned char *zeros; /* pinned, MKC_ZEROS bytes */
+	struct mkd_launch launch;
+	uint32_t blocks, warps;
+
+	/* code */
+	CUmodule module;
+	CUfunction kernel;
+	struct mkc_source *sources; /* built-in ones last */
+	struct mkc_opcode ops[MK_OPCODES];
+
+	/* buffers; chunks to be freed when the kernel is off */
+	struct mkc_buffer *buffers; /* config.windows of them */
+	struct mkc_chunk *chunks, *old_chunks;
+
+	/* being there; under lock */
+	pthread_mutex_t lock;
+	bool on;      /* launched, and not seen to have ended */
+	bool held;    /* launched to carry out commands only */
+	bool paused;
+	bool parked;  /* left by itself; the bell brings it back */
+	bool failed;  /* lost; why says it */
+	struct mk_error why;
+	uint32_t seq; /* of the last command */
+	uint64_t launches, parks;
+	uint64_t looked_ns; /* the driver was last asked for errors */
+
+	/* the service thread */
+	pthread_t service;
+	bool serving;
+	uint32_t stop; /* store-release */
+
+	pthread_mutex_t queues_lock;
+	struct mkc_queue *places[MKD_PLACES]; /* written under both locks */
+	uint32_t places_used; /* queues lie below it */
+};
+
+#define MKC_ZEROS (1u << 20)
+#define MKC_NAP_NS 20000u     /* between two looks at something slow */
+#define MKC_GRACE_NS 5000000000u /* for what takes microseconds if all is well */
+
+/* ---- cuda.c ------------------------------------------------------------ */
+
+/* The context is current between the two. */
+int mkc_enter(struct mk_engine *e);
+void mkc_leave(struct mk_engine *e);
+
+/* ---- stay.c: on and off the device; e->lock is held -------------------- */
+
+/* Record what was lost and tell everyone: never undone. Returns the code. */
+int mkc_lost(struct mk_engine *e, CUresult result, const char *what);
+
+/* -MK_EDEVLOST, with the reason, if it was. */
+int mkc_check(struct mk_engine *e);
+
+/* Put the kernel on the device. With hold it carries out commands only. */
+int mkc_launch(struct mk_engine *e, bool hold);
+
+/* See whether it has ended: updates e->on. 0, or -MK_EDEVLOST. */
+int mkc_look(struct mk_engine *e);
+
+/* Give the monitor a command and wait for it, bringing the kernel back if it
+ * is off. -ETIME: the workers did not come to it in time; nothing changed. */
+int mkc_command(struct mk_engine *e, uint32_t command, uint32_t index,
+		uint32_t strict, const void *payload, size_t bytes,
+		uint64_t timeout_ns);
+
+/* Off the device: every worker stands still, then leaves. -ETIME: one did
+ * not in time; all of them work on. */
+int mkc_step_aside(struct mk_engine *e, uint64_t timeout_ns);
+
+/* Back to where it was before stepping aside. */
+int mkc_step_back(struct mk_engine *e);
+
+/* ---- memory.c ---------------------------------------------------------- */
+
+int mkc_memory_open(struct mk_engine *e);
+void mkc_memory_close(struct mk_engine *e);
+
+/* Wait for what was put on the side stream. -ETIME, -MK_EDEVLOST. */
+int mkc_side_wait(struct mk_engine *e, uint64_t timeout_ns);
+int mkc_clear(struct mk_engine *e, CUdeviceptr at, uint64_t bytes);
+
+/* Give back to the driver what could not be while the kernel was on. */
+void mkc_memory_tidy(struct mk_engine *e);
+
+int mkc_buffer_attach(struct mk_engine *e, const struct mk_buffer_desc *d);
+int mkc_buffer_detach(struct mk_engine *e, uint32_t index,
+		      uint64_t timeout_ns);
+int mkc_buffer_copy(struct mk_engine *e, uint32_t index, uint64_t offset,
+		    uint64_t staging, uint64_t bytes, bool to_device);
+
+/* ---- code.c ------------------------------------------------------------ */
+
+/* Compile, or find in the cache, what e->sources come to, and load it. The
+ * kernel steps aside for the loading. On failure all is as it was. */
+int mkc_code_load(struct mk_engine *e);
+void mkc_code_close(struct mk_engine *e);
+
+int mkc_module_open(struct mk_engine *e, const struct mk_module_desc *d,
+		    struct mk_handler_info *out, unsigned max,
+		    unsigned *count);
+int mkc_module_bind(struct mk_engine *e, uint32_t id,
+		    const struct mk_opcode_map *map, unsigned count);
+int mkc_module_close(struct mk_engine *e, uint32_t id, uint64_t timeout_ns);
+
+/* ---- places.c ---------------------------------------------------------- */
+
+int mkc_queue_attach(struct mk_engine *e, const struct mk_queue_desc *d,
+		     int event_fd);
+int mkc_queue_detach(struct mk_engine *e, uint32_t index,
+		     uint64_t timeout_ns);
+int mkc_queue_event_fd(struct mk_engine *e, uint32_t index, int fd);
+void mkc_queues_free(struct mk_engine *e);
+
+/* Is anything published that the kernel, which is off, did not serve? */
+bool mkc_any_work(struct mk_engine *e);
+/* Wake who waits for answers that have come. Nanoseconds until it is worth
+ * looking again. */
+uint64_t mkc_wake_waiters(struct mk_engine *e);
+
+/* ---- service.c --------------------------------------------------------- */
+
+int mkc_service_start(struct mk_engine *e);
+void mkc_service_stop(struct mk_engine *e);
+/* Tell the kernel what time it is. */
+void mkc_tell_time(struct mk_engine *e);
+
+#endif

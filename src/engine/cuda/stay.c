@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* On and off the device. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/order.h"
+#include "engine/cuda/host.h"
+
+#define ATTENTIVE 1u
+#define SPINS 200u /* quick looks before naps */
+
+int mkc_check(struct mk_engine *e)
+{
+	return e->failed ? mk_error_copy(&e->why) : 0;
+}
+
+int mkc_lost(struct mk_engine *e, CUresult result, const char *what)
+{
+	if (e->failed)
+		return mk_error_copy(&e->why);
+	mkc_fail(e->d, result, "cuda engine", what);
+	e->why = *mk_error_last();
+	e->why.code = -MK_EDEVLOST;
+	e->failed = true;
+	e->on = false;
+	mk_store_relaxed(&e->block->error, -MK_EDEVLOST);
+	/* pairs with whoever watches the state */
+	mk_store_release(&e->block->state, MK_ENGINE_FAILED);
+	return mk_error_copy(&e->why);
+}
+
+static void nap(unsigned looks)
+{
+	struct timespec t = { 0, MKC_NAP_NS };
+
+	if (looks < SPINS)
+		mk_pause();
+	else
+		nanosleep(&t, NULL);
+}
+
+int mkc_launch(struct mk_engine *e, bool hold)
+{
+	void *args[] = { &e->launch };
+	CUresult r;
+
+	e->launch.hold = hold;
+	e->launch.last_seq = mk_load_relaxed(&e->mail->ack);
+	mk_store_relaxed(&e->mail->reason, MKD_REASON_NONE);
+	mkc_tell_time(e);
+	if (!hold) {
+		e->parked = false;
+		/* nobody needs to ring: we are coming, and shall look */
+		mk_store_seq(&e->block->attention, ATTENTIVE);
+	}
+	r = e->d->launch(e->kernel, e->blocks, 1, 1,
+			 (e->warps + 1) * MKD_LANES, 1, 1, 0, e->stream, args,
+			 NULL);
+	if (r)
+		return mkc_lost(e, r, "launching the kernel");
+	e->on = true;
+	e->held = hold;
+	e->launches++;
+	return 0;
+}
+
+int mkc_look(struct mk_engine *e)
+{
+	CUresult r;
+
+	if (!e->on)
+		return mkc_check(e);
+	r = e->d->stream_query(e->stream);
+	e->looked_ns = mk_now_ns();
+	if (r == MKC_NOT_READY)
+		return 0;
+	if (r)
+		return mkc_lost(e, r, "the kernel ended");
+	e->on = false;
+	e->held = false;
+	/* pairs with the monitor's store before it ends */
+	if (mk_load_acquire(&e->mail->reason) == MKD_REASON_ABI) {
+		e->failed = true;
+		mk_error_set(-MK_EABI, 0, "cuda engine",
+			     "the kernel found another layout in the shared "
+			     "memory than its own");
+		e->why = *mk_error_last();
+		return e->why.code;
+	}
+	return 0;
+}
+
+/* Wait until the kernel is off; it was told to leave. */
+static int wait_off(struct mk_engine *e)
+{
+	uint64_t deadline = mk_deadline_after(MKC_GRACE_NS);
+	int r;
+
+	for (unsigned looks = 0; e->on; looks++) {
+		r = mkc_look(e);
+		if (r)
+			return r;
+		if (e->on && !mk_time_left(deadline))
+			return mk_error_set(-ETIME, 0, "cuda engine",
+					    "the kernel was told to leave "
+					    "%llu ms ago and is still there",
+					    MKC_GRACE_NS / 1000000ull);
+		nap(looks);
+	}
+	return 0;
+}
+
+/* ---- commands ----------------------------------------------------------- */
+
+static void post(struct mk_engine *e, uint32_t command, uint32_t index,
+		 uint32_t strict, const void *payload, size_t bytes)
+{
+	struct mkd_mail *m = e->mail;
+
+	if (bytes)
+		memcpy(m->payload, payload, bytes);
+	mk_store_relaxed(&m->command, command);
+	mk_store_relaxed(&m->index, index);
+	mk_store_relaxed(&m->strict, strict);
+	/* pairs with the monitor's acquire after it read the sequence */
+	mk_store_release(&m->seq, ++e->seq);
+}
+
+/* The device answers nothing at all: it hangs, and so would any call. */
+static int no_answer(struct mk_engine *e, uint32_t command)
+{
+	return mk_error_set(-ETIME, 0, "cuda engine",
+			    "the kernel has not answered command %u for %llu "
+			    "ms past its deadline (monitor's count %u)",
+			    command, MKC_GRACE_NS / 1000000ull,
+			    mk_load_relaxed(&e->mail->beat));
+}
+
+/* Until the monitor has answered, or given up as it was told to. */
+static int await(struct mk_engine *e, uint32_t command, uint64_t timeout_ns)
+{
+	uint64_t deadline = mk_deadline_after(timeout_ns), grace = 0;
+	int r;
+
+	for (unsigned looks = 0;; looks++) {
+		/* pairs with the monitor's release */
+		if (mk_load_acquire(&e->mail->ack) == e->seq)
+			break;
+		if (looks % 16 == 15) {
+			r = mkc_look(e);
+			/* it left before it saw the command: bring it back */
+			if (!r && !e->on)
+				r = mkc_launch(e, e->paused);
+			if (r)
+				return r;
+		}
+		if (!grace && !mk_time_left(deadline)) {
+			mk_store_release(&e->mail->cancel, e->seq);
+			grace = mk_deadline_after(MKC_GRACE_NS);
+		}
+		if (grace && !mk_time_left(grace))
+			return no_answer(e, command);
+		nap(looks);
+	}
+	if (!mk_load_relaxed(&e->mail->result))
+		return 0;
+	return mk_error_set(-ETIME, 0, "cuda engine",
+			    "a slot still ran after %llu us",
+			    (unsigned long long)(timeout_ns / 1000));
+}
+
+int mkc_command(struct mk_engine *e, uint32_t command, uint32_t index,
+		uint32_t strict, const void *payload, size_t bytes,
+		uint64_t timeout_ns)
+{
+	struct mk_error why;
+	bool was_on;
+	int r = mkc_check(e);
+
+	if (!r)
+		r = mkc_look(e);
+	if (r)
+		return r;
+	was_on = e->on;
+	post(e, command, index, strict, payload, bytes);
+	if (!was_on)
+		r = mkc_launch(e, e->paused);
+	if (!r)
+		r = await(e, command, timeout_ns);
+	if (was_on || !e->paused || e->failed)
+		return r;
+	/* it came for this command only */
+	why = *mk_error_last();
+	post(e, MKD_CMD_LEAVE, 0, 0, NULL, 0);
+	if (!r)
+		return wait_off(e);
+	wait_off(e);
+	return mk_error_copy(&why);
+}
+
+int mkc_step_aside(struct mk_engine *e, uint64_t timeout_ns)
+{
+	int r = mkc_check(e);
+
+	if (!r)
+		r = mkc_look(e);
+	if (r || !e->on)
+		return r;
+	post(e, MKD_CMD_HOLD, 0, 0, NULL, 0);
+	r = await(e, MKD_CMD_HOLD, timeout_ns);
+	if (r)
+		return r;
+	/* it may have left by itself and come back for nothing */
+	post(e, MKD_CMD_LEAVE, 0, 0, NULL, 0);
+	r = wait_off(e);
+	if (!r)
+		mkc_memory_tidy(e);
+	return r;
+}
+
+int mkc_step_back(struct mk_engine *e)
+{
+	int r = mkc_check(e);
+
+	if (r || e->on || e->paused)
+		return r;
+	return mkc_launch(e, false);
+}
