@@ -40,7 +40,9 @@ if(MK_HANDLER_SOURCES)
 		MK_HANDLER_SECTION="mk_builtins")
 	set(MK_HANDLER_OBJECTS $<TARGET_OBJECTS:mk_handlers>)
 endif()
+include(MkCuda)
 add_library(mk_core OBJECT ${MK_SOURCES})
+add_dependencies(mk_core mk_embedded)
 target_link_libraries(mk_core PRIVATE mk_flags)
 set(MK_OBJECTS $<TARGET_OBJECTS:mk_core> ${MK_HANDLER_OBJECTS})
 
@@ -83,9 +85,13 @@ target_include_directories(mk_static INTERFACE
 # archive, so that a test of one file needs no more than that file.
 if(BUILD_TESTING)
 	add_library(mk_internal STATIC ${MK_SOURCES} ${MK_MOCK_SOURCES})
+	add_dependencies(mk_internal mk_embedded)
 	set_target_properties(mk_internal PROPERTIES LINKER_LANGUAGE C)
 	target_compile_definitions(mk_internal PUBLIC MK_WITH_MOCK)
 	target_link_libraries(mk_internal PUBLIC mk_flags)
 	# nothing names the handlers, so the archive would not give them
 	target_link_libraries(mk_internal INTERFACE ${MK_HANDLER_OBJECTS})
+	if(MK_HANDLER_SOURCES)
+		add_dependencies(mk_internal mk_handlers)
+	endif()
 endif()

@@ -24,6 +24,8 @@
 
 #define ENDINGS 64u
 
+volatile uint64_t fuzz_sink; /* what is added to it has to be read */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void promise(bool kept)
@@ -56,15 +58,14 @@ static int decode(int part, const void *data, size_t size)
 	struct mk_log_entry entries[ENDINGS];
 	struct mk_io_record records[ENDINGS];
 	struct mk_control_info control;
-	uint64_t sum = 0;
 	int r;
 
 	switch (part) {
 	case MK_PART_CONTROL:
 		r = mk_control_decode(data, size, &control);
 		for (uint32_t i = 0; !r && i < control.observables; i++)
-			sum += control.words[i];
-		promise(r <= 0 && (sum || !sum));
+			fuzz_sink += control.words[i];
+		promise(r <= 0);
 		return r;
 	case MK_PART_RING:
 		r = mk_ring_decode(data, size, endings, ENDINGS);

@@ -447,7 +447,8 @@ MK_API int mk_queue_wait(struct mk_queue *q, unsigned min,
 
 /**
  * Submit one slot and wait for its answer. For callers that have the queue
- * to themselves; completions of other slots that come first stay ready.
+ * to themselves; completions of other slots that come first stay ready, and
+ * their places in the ring, and those behind them, stay taken.
  *
  * @param slot  filled by the caller, in its own memory; copied.
  * @return the result of the slot, which is also out->result.

@@ -18,7 +18,7 @@
  *
  * Steps between `;` interleave freely, as seq_cst operations may. What a
  * weaker order would allow, and each step left out, is a variant that has to
- * fail; tests/model/test_model.sh runs them all:
+ * fail; tests/model/test_park.sh runs them all:
  *
  *   BROKEN_STAMP_ORDER   attention is loaded before the stamp is visible
  *   BROKEN_NO_LOOK       no look at the queues between attention and sleep
@@ -39,7 +39,9 @@
 #ifndef EACH
 #define EACH 1                   /* slots that a producer publishes */
 #endif
+#ifndef PRODUCERS
 #define PRODUCERS 2
+#endif
 #define ROOM (PRODUCERS * EACH + 1)
 
 #define STAMP(q, t) stamp[(q) * ROOM + (t)]
@@ -291,7 +293,9 @@ init {
 		run worker(2);
 #endif
 		run producer();
+#if PRODUCERS > 1
 		run producer();
+#endif
 #ifdef SPURIOUS
 		run spurious();
 #endif

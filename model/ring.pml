@@ -4,8 +4,8 @@
  * and answer in place; the reaper frees.
  *
  * As small as it can be and still show everything: 2 entries, so that every
- * lap is short; marks that are 1 bit wide, so that they wrap with every lap
- * but one; tickets that start just under the wrap of their counter; 2 units a
+ * lap is short; marks that tell two laps apart, so that they wrap at once;
+ * tickets that start just under the wrap of their counter; 2 units a
  * slot, since all units but the first are alike. Stores of one slot become
  * visible in any order, and a worker reads its units in any order, each unit
  * whole: that is all the vendor promises for a device.
@@ -25,6 +25,7 @@
  *   BROKEN_FREE_EARLY    the slot is freed before its answer was read
  *   BROKEN_NO_ROOM       get does not look at what is still in flight
  *   BROKEN_FRESH         the ring starts zeroed, whatever the first ticket
+ *   FETCH_ADD, MARKS=2   marks that wrap sooner than claims may run ahead
  */
 #define ENTRIES 2
 #define UNITS 2
@@ -37,19 +38,28 @@
 #endif
 #define TICKETS (PRODUCERS * EACH)
 
+/* How many laps the marks tell apart. Two are enough as long as nobody holds a
+ * ticket whose index is still two laps behind, as FETCH_ADD lets them. */
+#ifndef MARKS
+#ifdef FETCH_ADD
+#define MARKS 4
+#else
+#define MARKS 2
+#endif
+#endif
 #ifdef BROKEN_NO_LAP
 #define MARK(t) 1
 #else
-#define MARK(t) ((((t) / ENTRIES) + 1) % 2)
+#define MARK(t) ((((t) / ENTRIES) + 1) % MARKS)
 #endif
 #define NUMBER(t) (((t) - FIRST) & 255) /* 0, 1, 2 ... in order */
 #define INDEX(t) ((t) % ENTRIES)
 #define UNIT(t, u) (INDEX(t) * UNITS + (u))
 
 byte tail = FIRST, head = FIRST, claim = FIRST;
-bool unit_mark[ENTRIES * UNITS];
+byte unit_mark[ENTRIES * UNITS];
 byte unit_data[ENTRIES * UNITS]; /* the ticket stands for the content */
-bool answer_mark[ENTRIES];
+byte answer_mark[ENTRIES];
 byte answer_value[ENTRIES];
 bool closed;
 byte finished;                   /* producers */
@@ -136,10 +146,13 @@ proctype worker()
 	bool whole;
 
 	do
-	:: atomic { finished == PRODUCERS && claim == tail -> break }
+	:: atomic {
+		finished == PRODUCERS && NUMBER(claim) >= NUMBER(tail) -> break
+	   }
 #ifdef FETCH_ADD
 	:: atomic {
-		NUMBER(claim) < TICKETS && !(finished == 2 && claim == tail) ->
+		NUMBER(claim) < TICKETS &&
+		!(finished == PRODUCERS && NUMBER(claim) >= NUMBER(tail)) ->
 		c = claim;
 		claim++
 	   };

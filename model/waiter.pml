@@ -2,9 +2,9 @@
 /*
  * A host that waits for answers against an engine that writes one.
  *
- * The engine stores the answer, then takes away the word that says that
- * someone waits. The host reads the event word, says that it waits, looks for
- * answers once more, and sleeps only if the event word is still what it read.
+ * The engine stores an answer, or several, then takes away the word that says
+ * that someone waits. The host reads the event word, says that it waits, looks
+ * for answers again, and sleeps only if the event word is still what it read.
  * One wish costs one wake-up, however many answers come meanwhile. With
  * EVENT_FD it arms the event descriptor instead, looks once more, and blocks
  * until the descriptor is readable; the engine takes `armed` away when it
@@ -37,27 +37,30 @@ bool armed;
 byte descriptor;                 /* an eventfd's count */
 bool in_futex;
 
+/* Look whether someone waits, and take the wish away. */
+inline take(wanted)
+{
+#ifdef EVENT_FD
+	d_step { wanted = armed; armed = false }
+#else
+	d_step { wanted = waiters; waiters = false }
+#endif
+}
+
 proctype engine(byte first, last)
 {
 	byte i = first;
 	bool wanted;
 
 	do
+	:: i < last -> answered[i] = true; i++ /* told with a later one */
 	:: i <= last ->
 #ifdef BROKEN_ORDER
-#ifdef EVENT_FD
-		d_step { wanted = armed; armed = false };
-#else
-		d_step { wanted = waiters; waiters = false };
-#endif
+		take(wanted);
 		answered[i] = true;
 #else
 		answered[i] = true;
-#ifdef EVENT_FD
-		d_step { wanted = armed; armed = false };
-#else
-		d_step { wanted = waiters; waiters = false };
-#endif
+		take(wanted);
 #endif
 		if
 		:: wanted ->

@@ -286,6 +286,7 @@ MK_API int mk_ring_publish(void *ring, uint64_t bytes,
 
 /*
  * Errors of all four:
+ * @retval -EINVAL        data is NULL.
  * @retval -MK_EALIGN     data is not aligned to 8, or bytes not to 4.
  * @retval -MK_ETRUNC     bytes is less than the header, or than it says.
  * @retval -MK_ELAYOUT    the header is of another kind or version; bytes is

@@ -111,6 +111,15 @@ __extension__ struct mk_none {};
 #define MK_HANDLER_SECTION "mk_handlers"
 #endif
 
+/* Nothing refers to a handler by name: keep it whatever the linker thinks. */
+#define MK_RETAIN used
+#if defined(__has_attribute)
+#if __has_attribute(retain)
+#undef MK_RETAIN
+#define MK_RETAIN used, retain
+#endif
+#endif
+
 #if MK_CUDA
 #define MK_HANDLER_(name, type, width)                                       \
 	static __device__ int32_t mk_body_##name(struct mk_task *,           \
@@ -138,8 +147,8 @@ __extension__ struct mk_none {};
 		return mk_body_##name(task, (const type *)args);             \
 	}                                                                    \
 	static const struct mk_handler_entry mk_entry_##name                 \
-		__attribute__((section(MK_HANDLER_SECTION), used,            \
-			       aligned(8))) = {                              \
+		__attribute__((section(MK_HANDLER_SECTION), aligned(8),      \
+			       MK_RETAIN)) = {                               \
 			#name, MK_BYTES_OF(type), (width_), mk_run_##name    \
 		};                                                           \
 	static int32_t mk_body_##name(struct mk_task *task, const type *args)
@@ -402,6 +411,18 @@ MK_FN void mk_store_word(uint32_t *at, uint32_t value)
 #endif
 }
 
+MK_FN uint64_t mk_load_count(const uint64_t *at)
+{
+#if MK_CUDA
+	uint64_t value;
+	asm volatile("ld.acquire.sys.u64 %0, [%1];"
+		     : "=l"(value) : "l"(at) : "memory");
+	return value;
+#else
+	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+#endif
+}
+
 /** Put a record into the debug log. The oldest record gives way. */
 MK_FN void mk_print(struct mk_task *task, uint32_t format, uint32_t a,
 		    uint32_t b, uint32_t c)
@@ -443,11 +464,12 @@ MK_FN int32_t mk_io_post(struct mk_task *task,
 
 	if (!task->io)
 		return -MK_EFULL;
-	at = task->io->posted;
+	at = mk_load_count(&task->io->posted);
 	for (;;) {
 		uint64_t seen;
 
-		if (at - *(volatile uint64_t *)&task->io->taken >=
+		/* taken: by the host, when it has done with a record */
+		if (at - mk_load_count(&task->io->taken) >=
 		    task->io_capacity) {
 			mk_fetch_add(&task->io->refused, 1);
 			return -MK_EFULL;

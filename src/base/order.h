@@ -15,6 +15,20 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define MK_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MK_TSAN 1
+#endif
+#endif
+#ifndef MK_TSAN
+#define MK_TSAN 0
+#endif
 
 #define mk_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define mk_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
@@ -40,6 +54,21 @@
 #define mk_cas_relaxed(p, expected, v)                                     \
 	__atomic_compare_exchange_n((p), (expected), (v), true,            \
 				    __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+
+#if defined(__SSE2__)
+/* The upper word of a vector as it stands in a register: mk_store_release()
+ * would take it through another register first. */
+static inline void mk_store_release_high(uint64_t *p, __m128i words)
+{
+#if MK_TSAN
+	mk_store_release(p, (uint64_t)_mm_cvtsi128_si64(
+				    _mm_unpackhi_epi64(words, words)));
+#else
+	/* x86 keeps the order of stores; the compiler has to keep it too */
+	__asm__ volatile("movhps %1, %0" : "=m"(*p) : "x"(words) : "memory");
+#endif
+}
+#endif
 
 /* Tell the core that this is a spin loop. */
 static inline void mk_pause(void)

@@ -147,7 +147,7 @@ int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 		goto out;
 	index = entry_take(ctx);
 	if (!index) {
-		r = ctx->buffers.used + 2 >= ctx->config.windows ?
+		r = ctx->buffers.used + 1 >= ctx->config.windows ?
 			    mk_error_set(-ENOSPC, 0, "mk_buffer_create",
 					 "%u buffers are live; raise "
 					 "mk_ctx_params.buffers_max",

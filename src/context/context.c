@@ -69,8 +69,9 @@ static int ctx_params(struct mk_ctx_params *p,
 	if (p->workers > WORKERS_MAX)
 		return bad("workers", p->workers,
 			   "0 to 1024; 0 asks the machine");
-	if (p->buffers_max < 2 || p->buffers_max > BUFFERS_MAX)
-		return bad("buffers_max", p->buffers_max, "2 to 1,048,576");
+	if (p->buffers_max > BUFFERS_MAX)
+		return bad("buffers_max", p->buffers_max,
+			   "at most 1,048,576, or 0 for 65,536");
 	if (p->scratch_bytes > SCRATCH_MAX)
 		return bad("scratch_bytes", p->scratch_bytes, "at most 64 MiB");
 	if (p->shared_bytes > SHARED_MAX)
@@ -238,7 +239,7 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->command_ns = p->command_ns;
 	ctx->config.device = p->device;
 	ctx->config.workers = p->workers;
-	ctx->config.windows = p->buffers_max;
+	ctx->config.windows = p->buffers_max + 1; /* index 0 is none */
 	ctx->config.scratch_bytes = p->scratch_bytes;
 	ctx->config.idle_ns = p->idle_ns;
 	ctx->config.shared_bytes = p->shared_bytes;

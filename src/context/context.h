@@ -4,7 +4,7 @@
  * what it shares with the engine lies in the region.
  *
  * `lock` serialises commands to the engine and guards every table below. The
- * hot path (src/queue) takes no lock: it reads `lost` and `opcode_limit[]`.
+ * hot path (src/queue) takes no lock: it reads `lost` and `opcode_args[]`.
  */
 #ifndef MK_CONTEXT_H
 #define MK_CONTEXT_H
@@ -45,6 +45,13 @@ struct mk_loaded {
 /* A dispatch's queue and buffers; opaque here. (src/dispatch) */
 struct mk_dispatcher;
 
+/* What mk_ctx.lost can be. */
+enum mk_loss {
+	MK_ALIVE = 0,
+	MK_LOST = 1,
+	MK_RETURNING = 2 /* mk_ctx_recover() is at work: nothing is given up */
+};
+
 struct mk_ctx {
 	/* what the engine is reached by: the engine itself, or the proxy */
 	const struct mk_engine_ops *ops;
@@ -60,7 +67,8 @@ struct mk_ctx {
 	char *cache_dir, *worker_path, *compiler; /* as given, or NULL */
 	char device_name[64];
 
-	/* sticky; the proxy's watcher stores, everyone loads (acquire) */
+	/* enum mk_loss; sticky. The proxy's watcher stores, everyone loads
+	 * (acquire) */
 	uint32_t lost;
 	pthread_mutex_t error_lock;
 	struct mk_error first_error;

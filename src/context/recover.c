@@ -50,11 +50,28 @@ void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
 {
 	mk_ctx_fail(ctx, why);
 	/* seq_cst: the waiters' side is in wait_sleep() */
-	mk_store_seq(&ctx->lost, 1);
+	mk_store_seq(&ctx->lost, MK_LOST);
 	pthread_mutex_lock(&ctx->list_lock);
 	for (struct mk_queue *q = ctx->queues; q; q = q->list)
-		mk_queue_release(q);
+		mk_queue_close_lost(q);
 	pthread_mutex_unlock(&ctx->list_lock);
+}
+
+/* Alive again, unless the new engine was lost meanwhile. */
+static int set_alive(struct mk_ctx *ctx)
+{
+	uint32_t seen = MK_RETURNING;
+	bool alive;
+
+	/* under the lock, so that a loss from now on closes what we open */
+	pthread_mutex_lock(&ctx->list_lock);
+	do {
+		alive = mk_cas_seq(&ctx->lost, &seen, MK_ALIVE);
+	} while (!alive && seen == MK_RETURNING);
+	for (struct mk_queue *q = ctx->queues; q && alive; q = q->list)
+		mk_queue_open_again(q);
+	pthread_mutex_unlock(&ctx->list_lock);
+	return mk_ctx_check(ctx, "mk_ctx_recover");
 }
 
 /* Hand everything to the new engine; the caller holds ctx->lock. */
@@ -80,9 +97,33 @@ static void block_reset(struct mk_context_block *b)
 	mk_store_seq(&b->attention, 0);
 }
 
-static int recover(struct mk_ctx *ctx)
+/* A new engine with all that the old one had; the caller holds ctx->lock. */
+static int restart(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
-	struct mk_error why;
+	int r;
+
+	block_reset(ctx->block);
+	r = mk_ctx_start(ctx);
+	if (r)
+		return r;
+	/* before it has a queue: no slot may start */
+	if (ctx->quiesced)
+		r = ctx->ops->pause(ctx->engine, timeout_ns);
+	if (!r)
+		r = hand_over(ctx);
+	if (r) {
+		struct mk_error why = *mk_error_last();
+
+		mk_proxy_kill(ctx->engine);
+		ctx->engine = NULL;
+		mk_error_copy(&why);
+	}
+	return r;
+}
+
+static int recover(struct mk_ctx *ctx, uint64_t timeout_ns)
+{
+	struct mk_error before;
 	int r;
 
 	if (ctx->isolation != MK_ISOLATION_PROCESS)
@@ -92,28 +133,22 @@ static int recover(struct mk_ctx *ctx)
 	if (!mk_load_acquire(&ctx->lost))
 		return mk_error_set(-EALREADY, 0, "mk_ctx_recover",
 				    "the context is not lost");
+	/* waits for the old watcher to have had its say */
 	if (ctx->engine)
 		mk_proxy_kill(ctx->engine);
 	ctx->engine = NULL;
-	block_reset(ctx->block);
-	r = mk_ctx_start(ctx);
-	if (r)
-		return r;
-	r = hand_over(ctx);
+	pthread_mutex_lock(&ctx->error_lock);
+	before = ctx->first_error;
+	memset(&ctx->first_error, 0, sizeof(ctx->first_error));
+	pthread_mutex_unlock(&ctx->error_lock);
+	mk_store_seq(&ctx->lost, MK_RETURNING);
+	r = restart(ctx, timeout_ns);
 	if (r) {
-		mk_proxy_kill(ctx->engine);
-		ctx->engine = NULL;
+		mk_ctx_lost(ctx, &before);
 		return r;
 	}
 	mk_add_relaxed(&ctx->restarts, 1);
-	pthread_mutex_lock(&ctx->error_lock);
-	memset(&ctx->first_error, 0, sizeof(ctx->first_error));
-	pthread_mutex_unlock(&ctx->error_lock);
-	mk_store_seq(&ctx->lost, 0);
-	/* it may have died since, and its report been wiped out just now */
-	if (mk_proxy_gone(ctx->engine, &why))
-		mk_ctx_lost(ctx, &why);
-	return 0;
+	return set_alive(ctx);
 }
 
 int mk_ctx_recover(struct mk_ctx *ctx, uint64_t timeout_ns)
@@ -125,10 +160,11 @@ int mk_ctx_recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 	was = ctx->command_ns;
 	if (timeout_ns < was)
 		ctx->command_ns = timeout_ns;
-	r = recover(ctx);
+	r = recover(ctx, timeout_ns);
 	ctx->command_ns = was;
-	if (!r && ctx->quiesced)
-		r = ctx->ops->pause(ctx->engine, timeout_ns);
+	/* the bound was for the recovery, not for what comes after */
+	if (!r)
+		mk_proxy_bound(ctx->engine, was);
 	pthread_mutex_unlock(&ctx->lock);
 	return r;
 }

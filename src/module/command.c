@@ -36,9 +36,9 @@ struct child {
 static char **make_environment(const char *dir, char **tmpdir)
 {
 	size_t n = 0, out = 0, bytes = strlen(dir) + sizeof("TMPDIR=");
-	char **env;
+	char **ours = environ, **env;
 
-	while (environ && environ[n])
+	while (ours && ours[n])
 		n++;
 	env = malloc((n + 3) * sizeof(*env));
 	*tmpdir = malloc(bytes);
@@ -48,9 +48,9 @@ static char **make_environment(const char *dir, char **tmpdir)
 		return NULL;
 	}
 	for (size_t i = 0; i < n; i++)
-		if (strncmp(environ[i], "TMPDIR=", 7) != 0 &&
-		    strncmp(environ[i], "LC_ALL=", 7) != 0)
-			env[out++] = environ[i];
+		if (strncmp(ours[i], "TMPDIR=", 7) != 0 &&
+		    strncmp(ours[i], "LC_ALL=", 7) != 0)
+			env[out++] = ours[i];
 	memcpy(*tmpdir, "TMPDIR=", 7);
 	memcpy(*tmpdir + 7, dir, strlen(dir) + 1);
 	env[out++] = *tmpdir;

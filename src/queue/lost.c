@@ -20,13 +20,25 @@ static void answer(struct mk_queue *q, uint64_t t, int code)
 			     (uint32_t)-code);
 }
 
-/* Was it claimed? The engine's word, which may be nonsense by now: what lies
- * outside the window counts as "may have run". */
-static bool claimed(const struct mk_queue *q, uint64_t t, uint64_t head)
+/*
+ * The claims at the time of the loss: the engine's word, which may be nonsense
+ * by now; then all may have run. Asked once, while head has not passed what
+ * was given up. The caller holds loss_lock.
+ */
+static void see_claims(struct mk_queue *q, uint64_t head, uint64_t tail)
 {
 	uint64_t claim = mk_load_acquire(&q->block->claim);
 
-	return claim - head > (uint64_t)q->mask + 1 || t - head < claim - head;
+	if (q->loss_seen)
+		return;
+	q->loss_claim = claim - head > tail - head ? tail : claim;
+	q->loss_seen = true;
+}
+
+/* Was it claimed before the loss? */
+static bool claimed(const struct mk_queue *q, uint64_t t)
+{
+	return (int64_t)(q->loss_claim - t) > 0;
 }
 
 unsigned mk_queue_end_lost(struct mk_queue *q)
@@ -37,16 +49,17 @@ unsigned mk_queue_end_lost(struct mk_queue *q)
 	pthread_mutex_lock(&q->loss_lock);
 	head = mk_load_acquire(&q->head);
 	tail = mk_load_acquire(&q->tail);
-	/* the device may have been brought back meanwhile */
-	if (mk_load_acquire(&q->ctx->lost))
+	/* the device may be on its way back */
+	if (mk_load_acquire(&q->ctx->lost) == MK_LOST) {
+		see_claims(q, head, tail);
 		for (uint64_t t = head; t != tail; t++) {
 			if (!mk_queue_published(q, t) ||
 			    mk_queue_answered(q, t))
 				continue;
-			answer(q, t, claimed(q, t, head) ? MK_EMAYRUN :
-							   MK_ENOTRUN);
+			answer(q, t, claimed(q, t) ? MK_EMAYRUN : MK_ENOTRUN);
 			n++;
 		}
+	}
 	pthread_mutex_unlock(&q->loss_lock);
 	return n;
 }
@@ -59,6 +72,7 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 	head = mk_load_acquire(&q->head);
 	tail = mk_load_acquire(&q->tail);
 	again = tail;
+	see_claims(q, head, tail);
 	for (uint64_t t = tail; t != head; t--) {
 		uint64_t at = t - 1;
 
@@ -68,7 +82,7 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 		}
 		if (mk_queue_answered(q, at))
 			continue;
-		if (claimed(q, at, head) &&
+		if (claimed(q, at) &&
 		    !(q->slots[at & q->mask].flags & MK_SLOT_IDEMPOTENT))
 			answer(q, at, MK_EMAYRUN);
 		else
@@ -76,6 +90,25 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 	}
 	q->desc.first_ticket = again;
 	q->desc.skip_until = tail;
+	q->loss_seen = false;
 	mk_store_release(&q->block->claim, again);
 	pthread_mutex_unlock(&q->loss_lock);
+}
+
+void mk_queue_close_lost(struct mk_queue *q)
+{
+	uint32_t seen = 0;
+
+	/* a queue that was stopped stays stopped */
+	while (!seen && !mk_cas_seq(&q->closed, &seen, MK_EDEVLOST))
+		;
+	mk_queue_release(q);
+}
+
+void mk_queue_open_again(struct mk_queue *q)
+{
+	uint32_t seen = MK_EDEVLOST;
+
+	while (seen == MK_EDEVLOST && !mk_cas_seq(&q->closed, &seen, 0))
+		;
 }

@@ -255,6 +255,9 @@ static int queue_open(struct mk_ctx *ctx, struct mk_queue *q)
 	q->list = ctx->queues;
 	ctx->queues = q;
 	ctx->queue_count++;
+	/* lost since we looked: mk_ctx_lost() may not have seen it */
+	if (mk_load_acquire(&ctx->lost))
+		mk_queue_close_lost(q);
 	pthread_mutex_unlock(&ctx->list_lock);
 	return 0;
 give_region:

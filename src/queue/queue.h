@@ -85,7 +85,10 @@ struct mk_queue {
 	/* under ctx->lock */
 	struct mk_queue *list;
 	struct mk_queue_desc desc;
+
 	pthread_mutex_t loss_lock; /* who gives lost slots their answers */
+	uint64_t loss_claim;       /* tickets below it had been claimed */
+	bool loss_seen;            /* loss_claim is set */
 };
 
 /* ---- for the rest of the library -------------------------------------- */
@@ -99,9 +102,15 @@ bool mk_queue_published(const struct mk_queue *q, uint64_t t);
 /* True if the answer to ticket t, which is in [head, tail), has come. */
 bool mk_queue_answered(const struct mk_queue *q, uint64_t t);
 
+/* 0, or why mk_queue_submit() would refuse this slot. (submit.c) */
+int mk_queue_check(const struct mk_queue *q, const struct mk_slot *slot);
+
 /* Move ready answers into the ready ring until it holds `want`; how many it
  * holds. (reap.c) */
 unsigned mk_queue_collect(struct mk_queue *q, unsigned want);
+/* The same, but looks at every slot in flight, not at a piece of them: for
+ * the look before sleeping, which has to miss nothing. */
+unsigned mk_queue_collect_all(struct mk_queue *q, unsigned want);
 
 /* After the device was lost: answer what will never be answered. How many
  * were. (lost.c) */
@@ -110,6 +119,11 @@ unsigned mk_queue_end_lost(struct mk_queue *q);
 /* Before the engine is restarted: answer what was claimed and may not run
  * again, and set the description's tickets to go on from. (lost.c) */
 void mk_queue_prepare_restart(struct mk_queue *q);
+
+/* The device was lost: get refuses from now on, and everyone who sleeps on
+ * this queue wakes. And the reverse. (lost.c) */
+void mk_queue_close_lost(struct mk_queue *q);
+void mk_queue_open_again(struct mk_queue *q);
 
 /* Wake a worker, if still none is attentive and some sleep. (submit.c) */
 void mk_queue_ring(struct mk_queue *q);

@@ -14,8 +14,11 @@ static int get_refused(struct mk_queue *q, unsigned n)
 {
 	int closed = (int)mk_load_acquire(&q->closed);
 
-	if (mk_load_acquire(&q->ctx->lost))
-		return mk_ctx_check(q->ctx, "mk_queue_get");
+	if (closed == MK_EDEVLOST) {
+		int r = mk_ctx_check(q->ctx, "mk_queue_get");
+
+		return r ? r : -EAGAIN; /* it is just coming back */
+	}
 	if (closed)
 		return mk_error_set(-closed, 0, "mk_queue_get",
 				    "the queue was stopped and takes no more "
@@ -72,7 +75,7 @@ static void room_sleep(struct mk_queue *q, uint64_t limit)
 	mk_add_seq(&q->room_waiters, 1);
 	seen = mk_load_seq(&q->room);
 	if (mk_load_seq(&q->tail) - mk_load_seq(&q->head) > q->mask &&
-	    !mk_load_seq(&q->closed) && !mk_load_seq(&q->ctx->lost))
+	    !mk_load_seq(&q->closed))
 		mk_futex_wait(&q->room, seen, limit);
 	mk_sub_seq(&q->room_waiters, 1);
 }
@@ -88,11 +91,10 @@ int mk_queue_get_wait(struct mk_queue *q, unsigned n, struct mk_slot **out,
 	for (mk_spin_begin(&spin, q->spin_ns, timeout_ns);;) {
 		unsigned run = 0;
 
-		if (!mk_load_relaxed(&q->closed) &&
-		    !mk_load_relaxed(&q->ctx->lost))
+		if (!mk_load_relaxed(&q->closed))
 			run = get_run(q, n, out);
-		else
-			return get_refused(q, n);
+		else if ((got = get_refused(q, n)) != -EAGAIN)
+			return got;
 		if (run)
 			return (int)run;
 		switch (mk_spin(&spin)) {
@@ -107,14 +109,6 @@ int mk_queue_get_wait(struct mk_queue *q, unsigned n, struct mk_slot **out,
 	}
 }
 
-/* Header bits that no valid slot has: unknown flags, tenants, priorities. */
-#define HEADER_TENANT (0xffffull & ~(uint64_t)(MK_TENANTS - 1)) << 16
-#define HEADER_PRIORITY 0xf8ull << 32
-#define HEADER_FLAGS (0xffull & ~(uint64_t)MK_SLOT_FLAGS) << 40
-#define HEADER_TILES 0xfffeull << 48
-#define HEADER_BAD \
-	((HEADER_TENANT) | (HEADER_PRIORITY) | (HEADER_FLAGS) | (HEADER_TILES))
-
 static inline uint64_t slot_header(const struct mk_slot *slot)
 {
 	uint64_t header;
@@ -123,12 +117,86 @@ static inline uint64_t slot_header(const struct mk_slot *slot)
 	return header;
 }
 
-/* Non-zero if a header field is out of range. Priorities 5 to 7 are found by
- * adding 3, which carries into the bits that no priority has. */
-static inline uint64_t header_bad(uint64_t header)
+/* Every header field is valid from 0 to a maximum. */
+#define HEADER_MOST                                                     \
+	((uint64_t)(MK_OPCODES - 1) | (uint64_t)(MK_TENANTS - 1) << 16 | \
+	 (uint64_t)(MK_PRIORITIES - 1) << 32 |                          \
+	 (uint64_t)MK_SLOT_FLAGS << 40 | 1ull << 48)
+
+/* What the headers of some slots have in common, gathered without a branch. */
+struct headers {
+#if defined(__SSE2__)
+	__m128i most, least; /* of each byte; user_data comes along */
+#else
+	uint64_t any, carry, differ; /* bits set in any header */
+	uint64_t first;
+#endif
+};
+
+#if defined(__SSE2__)
+MK_STATIC_ASSERT(MK_OPCODES == 256 && MK_TENANTS <= 256,
+		 "a field is in range if each of its bytes is");
+
+static inline void headers_begin(struct headers *h, const struct mk_slot *slot)
 {
-	return (header | (header + (3ull << 32))) & HEADER_BAD;
+	h->most = h->least = _mm_load_si128((const void *)slot);
 }
+
+static inline void headers_add(struct headers *h, const struct mk_slot *slot)
+{
+	__m128i header = _mm_load_si128((const void *)slot);
+
+	h->most = _mm_max_epu8(header, h->most);
+	h->least = _mm_min_epu8(header, h->least);
+}
+
+/* Keep the sums where the loop has them: without this, gcc 12 copies both in
+ * every round, to save one copy after the last. */
+static inline void headers_end(struct headers *h)
+{
+	__asm__("" : "+x"(h->most), "+x"(h->least));
+}
+
+/* All in range, and all of one opcode? */
+static inline bool headers_alike(const struct headers *h)
+{
+	__m128i above = _mm_subs_epu8(h->most,
+				      _mm_cvtsi64_si128(HEADER_MOST));
+	__m128i differ = _mm_xor_si128(h->most, h->least);
+
+	return !(_mm_cvtsi128_si64(above) |
+		 (uint16_t)_mm_cvtsi128_si32(differ));
+}
+#else
+static inline void headers_begin(struct headers *h, const struct mk_slot *slot)
+{
+	h->any = h->carry = h->differ = 0;
+	h->first = slot_header(slot);
+}
+
+static inline void headers_add(struct headers *h, const struct mk_slot *slot)
+{
+	uint64_t header = slot_header(slot);
+
+	h->any |= header;
+	h->differ |= header ^ h->first;
+	/* priorities from MK_PRIORITIES to 7 carry out of their three bits */
+	h->carry |= header + ((8ull - MK_PRIORITIES) << 32);
+}
+
+static inline void headers_end(struct headers *h)
+{
+	(void)h;
+}
+
+static inline bool headers_alike(const struct headers *h)
+{
+	uint64_t known = HEADER_MOST | 7ull << 32;
+
+	return !((h->any & ~known) | (h->carry & 0xf8ull << 32) |
+		 (uint16_t)h->differ);
+}
+#endif
 
 /* Which field is it? Off the hot path. */
 static int submit_refused(const struct mk_slot *slot, unsigned at)
@@ -171,23 +239,85 @@ static int submit_not_got(const struct mk_queue *q, const struct mk_slot *slots,
 
 /*
  * Write a slot into the ring: the last half-word of every 16-byte unit gives
- * way to the mark and rides in unit 0. Returns the word that publishes it.
+ * way to the mark and rides in unit 0. All but the stamp, which publishes it
+ * and is returned.
+ *
+ * Who reads a unit in one access must not find the new mark beside an old
+ * word: units 1 to 3 are written in one store each, or the mark last.
  */
-static inline uint64_t slot_encode(struct mk_wire_slot *wire,
-				   const struct mk_slot *slot, uint64_t mark)
+#if defined(__SSE2__)
+typedef __m128i slot_stamp; /* in the upper word */
+
+static inline void unit_encode(struct mk_wire_unit *unit, const void *args,
+			       uint16_t mark)
+{
+	__m128i words = _mm_load_si128(args);
+
+	_mm_store_si128((void *)unit, _mm_insert_epi16(words, mark, 7));
+}
+
+static inline slot_stamp slot_encode(struct mk_wire_slot *wire,
+				     const struct mk_slot *slot, uint16_t mark)
+{
+	const uint16_t *half = (const void *)slot->bytes;
+	__m128i unit = _mm_loadl_epi64((const void *)slot);
+
+	unit_encode(&wire->unit[1], slot->bytes, mark);
+	unit_encode(&wire->unit[2], slot->bytes + 16, mark);
+	unit_encode(&wire->unit[3], slot->bytes + 32, mark);
+	unit = _mm_insert_epi16(unit, half[7], 4);
+	unit = _mm_insert_epi16(unit, half[15], 5);
+	unit = _mm_insert_epi16(unit, half[23], 6);
+	unit = _mm_insert_epi16(unit, mark, 7);
+	_mm_storel_epi64((void *)&wire->unit[0].lo, unit);
+	return unit;
+}
+
+static inline uint64_t stamp_word(slot_stamp stamp)
+{
+	return (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(stamp, stamp));
+}
+
+static inline void stamp_store(struct mk_wire_slot *wire, slot_stamp stamp)
+{
+	mk_store_release_high(&wire->unit[0].hi, stamp);
+}
+#else
+typedef uint64_t slot_stamp;
+
+static inline uint64_t unit_encode(struct mk_wire_unit *unit,
+				   const uint64_t *args, uint16_t mark)
 {
 	const uint64_t low = (1ull << MK_MARK_SHIFT) - 1;
-	uint64_t a = slot->arg64[1], b = slot->arg64[3], c = slot->arg64[5];
+
+	mk_store_relaxed(&unit->lo, args[0]);
+	mk_store_release(&unit->hi, (args[1] & low) |
+					    (uint64_t)mark << MK_MARK_SHIFT);
+	return args[1] >> MK_MARK_SHIFT;
+}
+
+static inline slot_stamp slot_encode(struct mk_wire_slot *wire,
+				     const struct mk_slot *slot, uint16_t mark)
+{
+	uint64_t spill = (uint64_t)mark << MK_MARK_SHIFT;
 
 	wire->unit[0].lo = slot_header(slot);
-	wire->unit[1].lo = slot->arg64[0];
-	wire->unit[1].hi = (a & low) | mark;
-	wire->unit[2].lo = slot->arg64[2];
-	wire->unit[2].hi = (b & low) | mark;
-	wire->unit[3].lo = slot->arg64[4];
-	wire->unit[3].hi = (c & low) | mark;
-	return (a >> 48) | (b >> 48) << 16 | (c >> 48) << 32 | mark;
+	spill |= unit_encode(&wire->unit[1], slot->arg64, mark);
+	spill |= unit_encode(&wire->unit[2], slot->arg64 + 2, mark) << 16;
+	return spill | unit_encode(&wire->unit[3], slot->arg64 + 4, mark)
+			       << 32;
 }
+
+static inline uint64_t stamp_word(slot_stamp stamp)
+{
+	return stamp;
+}
+
+static inline void stamp_store(struct mk_wire_slot *wire, slot_stamp stamp)
+{
+	mk_store_release(&wire->unit[0].hi, stamp);
+}
+#endif
 
 void mk_queue_ring(struct mk_queue *q)
 {
@@ -205,37 +335,85 @@ void mk_queue_ring(struct mk_queue *q)
 	mk_futex_wake(&q->ctx->block->bell, 1);
 }
 
+/* The index of a slot that the caller names; beyond the ring if it is none
+ * of this queue's, or not the begin of one. */
+static inline uint64_t slot_index(const struct mk_queue *q,
+				  const struct mk_slot *slot)
+{
+	uint64_t at = (uintptr_t)slot - (uintptr_t)q->slots;
+
+	return at >> 6 | at << 58;
+}
+
+static bool slot_good(const struct mk_queue *q, const struct mk_slot *slot)
+{
+	return slot->tenant < MK_TENANTS && slot->tiles <= 1 &&
+	       slot->priority < MK_PRIORITIES &&
+	       !(slot->flags & ~MK_SLOT_FLAGS) && slot->opcode < MK_OPCODES &&
+	       mk_load_relaxed(&q->opcode_args[slot->opcode]);
+}
+
+int mk_queue_check(const struct mk_queue *q, const struct mk_slot *slot)
+{
+	return slot_good(q, slot) ? 0 : submit_refused(slot, 0);
+}
+
+/* The first slot that may not be submitted; n: all may. */
+static inline unsigned first_bad(const struct mk_queue *q,
+				 const struct mk_slot *slots, unsigned n)
+{
+	const struct mk_slot *slot = slots + n % 2, *end = slots + n;
+	struct headers h;
+	unsigned i;
+
+	headers_begin(&h, slots);
+	for (; slot != end; slot += 2) {
+		headers_add(&h, slot);
+		headers_add(&h, slot + 1);
+	}
+	headers_end(&h);
+	if (headers_alike(&h) &&
+	    mk_load_relaxed(&q->opcode_args[slots[0].opcode]))
+		return n;
+	for (i = 0; i < n && slot_good(q, &slots[i]); i++)
+		;
+	return i;
+}
+
 int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 {
 	uint64_t entries = (uint64_t)q->mask + 1;
-	uint64_t index = (uint64_t)(slots - q->slots);
+	uint64_t index = slot_index(q, slots);
 	uint64_t head = mk_load_relaxed(&q->head);
 	uint64_t ticket = head + ((index - head) & q->mask);
-	uint64_t mark = (uint64_t)MK_MARK(ticket, q->shift) << MK_MARK_SHIFT;
+	uint16_t mark = MK_MARK(ticket, q->shift);
 	struct mk_wire_slot *wire = &q->ring[index];
-	const uint8_t *opcode_args = q->opcode_args;
+	const struct mk_slot *last;
 	uint64_t attention;
-	unsigned i;
+	unsigned bad;
 
 	if (index >= entries || !n || n > entries - index ||
 	    ticket + n - head > mk_load_relaxed(&q->tail) - head)
 		return submit_not_got(q, slots, n);
-	for (i = 0; i < n; i++) {
-		uint64_t header = slot_header(&slots[i]);
-		uint16_t opcode = (uint16_t)header;
-
-		if (header_bad(header) || opcode >= MK_OPCODES ||
-		    !mk_load_relaxed(&opcode_args[opcode]))
-			return submit_refused(&slots[i], i);
+	bad = first_bad(q, slots, n);
+	if (bad < n)
+		return submit_refused(&slots[bad], bad);
+	/* all but the last, in pairs, which saves a loop's worth of counting;
+	 * pairs with the workers' load-acquire of the same word */
+	last = slots + n - 1;
+	if (n % 2 == 0) {
+		stamp_store(wire, slot_encode(wire, slots, mark));
+		slots++;
+		wire++;
 	}
-	/* pairs with the workers' load-acquire of the same word */
-	for (i = 0; i + 1 < n; i++)
-		mk_store_release(&wire[i].unit[0].hi,
-				 slot_encode(&wire[i], &slots[i], mark));
+	for (; slots != last; slots += 2, wire += 2) {
+		stamp_store(wire, slot_encode(wire, slots, mark));
+		stamp_store(wire + 1, slot_encode(wire + 1, slots + 1, mark));
+	}
 	/* Dekker: we store the stamp, then look who is awake; a worker that
 	 * falls asleep stores `attention`, then looks at the stamps */
-	mk_store_seq(&wire[i].unit[0].hi,
-		     slot_encode(&wire[i], &slots[i], mark));
+	mk_store_seq(&wire->unit[0].hi,
+		     stamp_word(slot_encode(wire, slots, mark)));
 	attention = mk_load_seq(q->attention);
 	if (!MK_ATTENTION(attention, MK_ATTENTIVE) && attention)
 		mk_queue_ring(q);
@@ -266,7 +444,7 @@ int mk_queue_fill(struct mk_queue *q, struct mk_slot *slot, uint16_t opcode,
 int mk_slot_deadline(struct mk_queue *q, struct mk_slot *slot,
 		     uint64_t deadline_ns)
 {
-	uint64_t index = (uint64_t)(slot - q->slots);
+	uint64_t index = slot_index(q, slot);
 
 	if (index > q->mask)
 		return mk_error_set(-MK_ENOTGOT, 0, "mk_slot_deadline",

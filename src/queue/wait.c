@@ -15,7 +15,7 @@ static int wait_look(struct mk_queue *q, unsigned min)
 {
 	unsigned have = mk_queue_collect(q, min);
 
-	if (have >= min || !mk_load_acquire(&q->ctx->lost))
+	if (have >= min || mk_load_acquire(&q->ctx->lost) != MK_LOST)
 		return (int)have;
 	mk_queue_end_lost(q);
 	have = mk_queue_collect(q, min);
@@ -33,7 +33,8 @@ static void wait_sleep(struct mk_queue *q, unsigned min, uint64_t limit)
 	 * `waiters`; we store it, then look for answers. Left behind when we
 	 * do not sleep, it costs the engine one needless wake-up. */
 	mk_store_seq(&q->block->waiters, 1);
-	if (mk_queue_collect(q, min) >= min || mk_load_seq(&q->ctx->lost))
+	if (mk_queue_collect_all(q, min) >= min ||
+	    mk_load_seq(&q->ctx->lost) == MK_LOST)
 		return;
 	q->waits++;
 	mk_futex_wait(&q->block->event, seen, limit);
@@ -69,13 +70,14 @@ int mk_queue_wait(struct mk_queue *q, unsigned min, uint64_t timeout_ns)
 void mk_queue_release(struct mk_queue *q)
 {
 	uint64_t one = 1;
+	int fd;
 
 	mk_add_seq(&q->block->event, 1);
 	mk_futex_wake(&q->block->event, INT32_MAX);
 	mk_add_seq(&q->room, 1);
 	mk_futex_wake(&q->room, INT32_MAX);
-	if (q->event_fd >= 0 &&
-	    write(q->event_fd, &one, sizeof(one)) < 0)
+	fd = mk_load_acquire(&q->event_fd);
+	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
 		return; /* full: it is readable, which is what we want */
 }
 
@@ -105,14 +107,15 @@ static int64_t drain(struct mk_queue *q, uint64_t timeout_ns)
 				return 0;
 			mk_pause();
 		}
-		if (mk_load_acquire(&q->ctx->lost))
+		if (mk_load_acquire(&q->ctx->lost) == MK_LOST)
 			return mk_ctx_check(q->ctx, "mk_queue_drain");
 		if (!mk_time_left(deadline))
 			return (int64_t)left;
 		/* as in wait_sleep() */
 		seen = mk_load_seq(&q->block->event);
 		mk_store_seq(&q->block->waiters, 1);
-		if (!answered_all(q, &left) && !mk_load_seq(&q->ctx->lost))
+		if (!answered_all(q, &left) &&
+		    mk_load_seq(&q->ctx->lost) != MK_LOST)
 			mk_futex_wait(&q->block->event, seen,
 				      mk_time_left(deadline));
 	}
@@ -153,10 +156,12 @@ int mk_queue_event_fd(struct mk_queue *q)
 		close(fd);
 		return r;
 	}
-	q->event_fd = fd;
-	/* what is ready already is told at once */
+	/* Dekker with mk_ctx_lost(): it stores `lost`, then looks for this */
+	mk_store_seq(&q->event_fd, fd);
+	/* what is ready already is told at once, and so is a loss */
 	mk_store_seq(&q->block->armed, 1);
-	if (mk_queue_collect(q, 1) && mk_exchange_seq(&q->block->armed, 0))
+	if ((mk_queue_collect(q, 1) || mk_load_seq(&ctx->lost)) &&
+	    mk_exchange_seq(&q->block->armed, 0))
 		mk_queue_release(q);
 	return fd;
 }
@@ -180,45 +185,54 @@ static bool take_own(struct mk_queue *q, uint32_t index,
 	return false;
 }
 
+/* Publish our slot; the one behind it in the ring waits for it. */
+static int call_submit(struct mk_queue *q, struct mk_slot *mine)
+{
+	int r = mk_queue_submit(q, mine, 1);
+
+	if (r >= 0)
+		return 0;
+	/* its module was unloaded just now: what was got has to go */
+	mk_slot_init(mine, MK_OP_NOP, mine->user_data);
+	mk_queue_submit(q, mine, 1);
+	return r;
+}
+
 int mk_queue_call(struct mk_queue *q, const struct mk_slot *slot,
 		  struct mk_completion *out, uint64_t timeout_ns)
 {
 	uint64_t deadline = mk_deadline_after(timeout_ns);
-	struct mk_slot *mine;
-	uint32_t index;
-	int r;
+	struct mk_slot copy = *slot, *mine;
+	struct mk_completion answer;
+	int r, refused;
 
+	copy.flags &= (uint8_t)~MK_SLOT_DEADLINE; /* it has none here */
+	r = mk_queue_check(q, &copy);
+	if (r)
+		return r;
 	r = mk_queue_get_wait(q, 1, &mine, timeout_ns);
 	if (r < 0)
 		return r;
-	index = (uint32_t)(mine - q->slots);
-	*mine = *slot;
-	mine->flags &= (uint8_t)~MK_SLOT_DEADLINE;
-	r = mk_queue_submit(q, mine, 1);
-	if (r < 0) {
-		int code = r;
-
-		/* the slot was got and has to go: as a no-op */
-		mk_slot_init(mine, MK_OP_NOP, slot->user_data);
-		if (mk_queue_submit(q, mine, 1) == 1 &&
-		    mk_queue_wait(q, 1, timeout_ns) > 0)
-			take_own(q, index, out);
-		return code;
-	}
+	*mine = copy;
+	refused = call_submit(q, mine);
 	for (;;) {
 		unsigned have = mk_queue_collect(q, q->mask + 1);
 
 		/* looked at after collecting: waiting for one more than there
 		 * are must not miss ours among them */
-		if (take_own(q, index, out))
-			return out->result;
+		if (take_own(q, (uint32_t)(mine - q->slots), &answer))
+			break;
 		r = mk_queue_wait(q, have < q->mask + 1 ? have + 1 : have,
 				  mk_time_left(deadline));
+		if (r == -ETIME)
+			return mk_error_set(r, 0, "mk_queue_call",
+					    "no answer to opcode %u in time",
+					    slot->opcode);
 		if (r < 0)
-			return r == -ETIME ?
-				       mk_error_set(r, 0, "mk_queue_call",
-						    "no answer to opcode %u "
-						    "in time", slot->opcode) :
-				       r;
+			return r;
 	}
+	if (refused)
+		return refused;
+	*out = answer;
+	return answer.result;
 }

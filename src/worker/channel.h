@@ -21,7 +21,7 @@ struct mk_packet {
 	void *data;   /* in: where to put it */
 	size_t room;  /* in */
 	size_t bytes; /* out; above room if the packet was longer */
-	int fds[MK_CHANNEL_FDS]; /* out: close-on-exec, the receiver's to close */
+	int fds[MK_CHANNEL_FDS]; /* out: close-on-exec; the receiver's */
 	unsigned fd_count;
 	bool fds_lost; /* out: more came than fit, or than could be opened */
 };

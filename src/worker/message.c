@@ -553,7 +553,8 @@ int mk_answer_check(const struct mk_answer *a, size_t bytes,
 		return malformed("result is %" PRId32 " with error code %d",
 				 h->result, a->error.code);
 	if (h->count > max || (h->result && h->count))
-		return malformed("it has %" PRIu32 " handlers, at most %" PRIu32,
+		return malformed("it has %" PRIu32 " handlers, at most %"
+				 PRIu32,
 				 h->count, h->result ? 0 : max);
 	return check_handlers(a);
 }

@@ -21,7 +21,7 @@
 /* Limits of a context that the worker checks again; megakernel.h has them in
  * words. */
 #define MK_WORKERS_MAX 1024u
-#define MK_WINDOWS_MAX (1u << 20)
+#define MK_WINDOWS_MAX ((1u << 20) + 1) /* index 0 is no buffer */
 #define MK_SCRATCH_MAX (64u << 20)
 
 enum mk_message_op {

@@ -86,7 +86,8 @@ static int command_failed(struct mk_proxy *p, int err)
 	case -ETIME:
 		return mk_error_set(err, 0, op_name(p),
 				    "the worker process %d did not answer in "
-				    "time; mk_ctx_params.command_ns is %" PRIu64,
+				    "time; mk_ctx_params.command_ns is %"
+				    PRIu64,
 				    pid, p->command_ns);
 	default:
 		return mk_error_set(err, -err, op_name(p),
@@ -254,9 +255,9 @@ int mk_proxy_pid(const struct mk_engine *e)
 	return (int)mk_watch_pid(proxy_of((struct mk_engine *)e)->watch);
 }
 
-bool mk_proxy_gone(struct mk_engine *e, struct mk_error *why)
+void mk_proxy_bound(struct mk_engine *e, uint64_t command_ns)
 {
-	return mk_watch_gone(proxy_of(e)->watch, why);
+	proxy_of(e)->command_ns = command_ns;
 }
 
 void mk_proxy_kill(struct mk_engine *e)

@@ -31,9 +31,8 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 /* pid of the worker process. */
 int mk_proxy_pid(const struct mk_engine *e);
 
-/* Has the process ended? If so, and why is not NULL, how. For whoever clears a
- * mark that lost() has set: a death meanwhile would be forgotten. */
-bool mk_proxy_gone(struct mk_engine *e, struct mk_error *why);
+/* Change the bound of one command; see mk_proxy_params. */
+void mk_proxy_bound(struct mk_engine *e, uint64_t command_ns);
 
 /* Kill the process if it lives, reap it, free e. Never blocks long. */
 void mk_proxy_kill(struct mk_engine *e);

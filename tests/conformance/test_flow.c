@@ -316,7 +316,7 @@ static void full_ring(struct conform *c)
 
 static void call(struct conform *c)
 {
-	struct mk_queue *q = support_queue(c->ctx, 4);
+	struct mk_queue *q = support_queue(c->ctx, 128);
 	struct mk_completion a;
 	struct mk_slot s;
 
@@ -325,7 +325,7 @@ static void call(struct conform *c)
 	assert_int_equal(mk_queue_call(q, &s, &a, SUPPORT_NS), 0);
 	assert_int_equal(a.user_data, 17);
 	assert_int_equal(a.value, 99);
-	/* others stay, and come first */
+	/* others stay, and their places with them */
 	for (uint64_t i = 0; i < 3; i++)
 		support_submit(q, MK_OP_NOP, i, NULL, 0);
 	for (unsigned i = 0; i < 100; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A live context for dispatch tests, and helpers that assert. */
+/* A live context for dispatch tests, and calls that assert. */
 #ifndef TEST_DISPATCH_LIVE_H
 #define TEST_DISPATCH_LIVE_H
 

@@ -29,7 +29,7 @@ static uint32_t below(uint32_t n)
 	return (uint32_t)(seed >> 33) % n;
 }
 
-/* ---- the model ------------------------------------------------------------ */
+/* ---- the model ---- */
 
 struct model {
 	uint64_t word[WORDS_MAX];
@@ -116,7 +116,7 @@ static void model_count(struct model *m, const struct mk_ring_slot *s,
 		m->opcode[s->opcode]++;
 }
 
-/* ---- random rings --------------------------------------------------------- */
+/* ---- random rings ---- */
 
 static struct mk_ring_slot random_slot(bool ordered)
 {
@@ -186,7 +186,7 @@ static void random_ring(struct buffers *b, bool ordered)
 		buffers_control(b)->shutdown = 1;
 }
 
-/* ---- comparing ------------------------------------------------------------ */
+/* ---- comparing ---- */
 
 static void check_log(const struct model *m, const struct mk_output_buffer *b)
 {

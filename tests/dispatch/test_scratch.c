@@ -79,7 +79,7 @@ static struct mk_resident_handles make_row(struct mk_ctx *ctx, uint32_t n)
 	return h;
 }
 
-/* ---- the scratch by itself ------------------------------------------------ */
+/* ---- the scratch by itself ---- */
 
 static void test_create(void **state)
 {
@@ -171,7 +171,7 @@ static void test_create_without_memory(void **state)
 	}
 }
 
-/* ---- batches through it --------------------------------------------------- */
+/* ---- batches through it ---- */
 
 static void test_batches(void **state)
 {
@@ -275,7 +275,7 @@ static void test_drain_in_place(void **state)
 	live_drop(*state, row);
 }
 
-/* ---- nothing is allocated once warm --------------------------------------- */
+/* ---- nothing is allocated once warm ---- */
 
 static void test_warm_scratch(void **state)
 {
@@ -349,7 +349,7 @@ static void test_warm_into(void **state)
 	live_drop(*state, row);
 }
 
-/* ---- no memory, at every point -------------------------------------------- */
+/* ---- no memory, at every point ---- */
 
 /* Every allocation of a dispatch fails in turn: each time -ENOMEM, before
  * anything has run, and the context works on. */

@@ -11,21 +11,21 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <pthread.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/order.h"
 #include "context/region.h"
 #include "live.h"
 
 #define ROWS 64u
 
-/* What the wrappers saw; main thread only, but for `waiting`. */
+/* What the wrappers saw. */
 static struct {
 	uint32_t waits, creates, slots;
-	uint32_t waiting; /* a wait has begun */
 	uint64_t delay_ns;
+	/* this context is quiesced, but for the time of a wait: no answer
+	 * comes unless it is waited for */
+	struct mk_ctx *held;
 } seen;
 
 int __real_mk_queue_wait(struct mk_queue *q, unsigned min,
@@ -37,11 +37,16 @@ int __wrap_mk_queue_wait(struct mk_queue *q, unsigned min,
 			 uint64_t timeout_ns)
 {
 	struct timespec t = { .tv_nsec = (long)seen.delay_ns };
+	int r;
 
 	seen.waits++;
-	mk_store_release(&seen.waiting, 1);
 	nanosleep(&t, NULL);
-	return __real_mk_queue_wait(q, min, timeout_ns);
+	if (seen.held)
+		assert_ok(mk_ctx_resume(seen.held));
+	r = __real_mk_queue_wait(q, min, timeout_ns);
+	if (seen.held)
+		assert_ok(mk_ctx_quiesce(seen.held, LIVE_NS));
+	return r;
 }
 
 int __real_mk_queue_create(struct mk_ctx *ctx,
@@ -87,6 +92,18 @@ static int close_context(void **state)
 static uint64_t total(const struct buffers *b)
 {
 	return b->bytes[0] + b->bytes[1] + b->bytes[2] + b->bytes[3];
+}
+
+static void hold(struct mk_ctx *ctx)
+{
+	assert_ok(mk_ctx_quiesce(ctx, LIVE_NS));
+	seen.held = ctx;
+}
+
+static void let_go(void)
+{
+	assert_ok(mk_ctx_resume(seen.held));
+	seen.held = NULL;
 }
 
 static uint64_t shared_used(struct mk_ctx *ctx)
@@ -150,13 +167,13 @@ static void test_input_and_output_bytes(void **state)
  */
 static void test_moved_bytes(void **state)
 {
-	for (uint32_t n = 1; n <= 5; n++) {
+	for (uint32_t n = 1; n <= 20; n++) {
 		const uint64_t in = 8 * 3 + 40 + 8 * 32 + 40 + 2 * 64;
 		uint64_t back = 8 * 3 + 16 + 24;
 		struct mk_dispatch_stats s;
 		struct buffers b;
 
-		assert_true(buffers_make(&b, 3, 8, 8, 2));
+		assert_true(buffers_make(&b, 3, 32, 8, 2));
 		for (uint32_t i = 0; i < n; i++)
 			buffers_add(&b, print_slot(1, i));
 		buffers_add(&b, ring_slot(MK_OP_NOP));
@@ -166,7 +183,7 @@ static void test_moved_bytes(void **state)
 		seen.slots = 0;
 		s = dispatch(*state, &b, 0);
 		assert_int_equal(seen.slots, n + 1);
-		back += 32 * n + 16 * (n + 1);
+		back += 32 * (n < 8 ? n : 8) + 16 * (n + 1);
 		assert_int_equal(s.readback_bytes, back);
 		assert_int_equal(s.bytes_moved, back + in + 64 * (n + 1));
 		buffers_free(&b);
@@ -212,6 +229,17 @@ static void test_allocations(void **state)
 	assert_int_equal(s.device_allocation_events, 0);
 	assert_int_equal(s.device_allocation_bytes, 0);
 	assert_int_equal(seen.creates, 2);
+	/* so is one that differs in its entries only, if it is larger */
+	buffers_free(&large);
+	assert_true(buffers_make(&large, 111, 512, 2, 2));
+	for (int i = 0; i < 512; i++)
+		buffers_add(&large, ring_slot(MK_OP_NOP));
+	for (unsigned round = 0; round < 2; round++) {
+		s = dispatch(ctx, &large, 0);
+		assert_int_equal(s.device_allocation_events, !round);
+		s = dispatch(ctx, &small, 0);
+		assert_int_equal(s.device_allocation_events, 0);
+	}
 	buffers_free(&small);
 	buffers_free(&large);
 	live_close(ctx);
@@ -244,34 +272,27 @@ static void test_sync_points(void **state)
 	buffers_free(&b);
 }
 
-/* Resumes a quiesced context once the dispatch waits. */
-static void *resume(void *ctx)
+/* With nothing answered before, one wait collects all; a shutdown waits for
+ * what is before it, and is waited for itself. */
+static void test_waits_that_are_needed(void **state)
 {
-	uint64_t end = mk_deadline_after(LIVE_NS);
+	for (uint32_t n = 1; n <= 16; n += 5) {
+		struct mk_dispatch_stats s;
+		struct buffers b;
 
-	while (!mk_load_acquire(&seen.waiting) && mk_time_left(end))
-		mk_pause();
-	mk_ctx_resume(ctx);
-	return NULL;
-}
-
-/* With nothing answered before, exactly one wait is needed for all. */
-static void test_one_wait_for_all(void **state)
-{
-	struct mk_dispatch_stats s;
-	pthread_t thread;
-	struct buffers b;
-
-	assert_true(buffers_make(&b, 1, 16, 1, 0));
-	for (int i = 0; i < 16; i++)
+		assert_true(buffers_make(&b, 1, 32, 1, 0));
+		for (uint32_t i = 0; i < n; i++)
+			buffers_add(&b, ring_slot(MK_OP_NOP));
+		hold(*state);
+		s = dispatch(*state, &b, 0);
+		assert_int_equal(s.sync_points, 1);
+		buffers_add(&b, ring_slot(MK_OP_SHUTDOWN));
 		buffers_add(&b, ring_slot(MK_OP_NOP));
-	assert_ok(mk_ctx_quiesce(*state, LIVE_NS));
-	seen.waiting = 0;
-	assert_int_equal(pthread_create(&thread, NULL, resume, *state), 0);
-	s = dispatch(*state, &b, 0);
-	pthread_join(thread, NULL);
-	assert_int_equal(s.sync_points, 1);
-	buffers_free(&b);
+		s = dispatch(*state, &b, 0);
+		assert_int_equal(s.sync_points, 2);
+		let_go();
+		buffers_free(&b);
+	}
 }
 
 /* The latency is that of the call: not less than what happened inside it, not
@@ -280,25 +301,21 @@ static void test_latency(void **state)
 {
 	struct mk_dispatch_stats s;
 	uint64_t before, after;
-	pthread_t thread;
 	struct buffers b;
 
 	assert_true(buffers_make(&b, 1, 2, 1, 0));
 	buffers_add(&b, ring_slot(MK_OP_NOP));
+	hold(*state);
 	for (seen.delay_ns = 0; seen.delay_ns <= 40000000;
 	     seen.delay_ns += 20000000) {
-		assert_ok(mk_ctx_quiesce(*state, LIVE_NS));
-		seen.waiting = 0;
-		assert_int_equal(pthread_create(&thread, NULL, resume,
-						*state), 0);
 		before = mk_now_ns();
 		s = dispatch(*state, &b, 0);
 		after = mk_now_ns();
-		pthread_join(thread, NULL);
 		assert_true(s.latency_ns >= seen.delay_ns);
 		assert_true(s.latency_ns > 0);
 		assert_true(s.latency_ns <= after - before);
 	}
+	let_go();
 	seen.delay_ns = 0;
 	buffers_free(&b);
 }
@@ -390,7 +407,7 @@ int main(void)
 		cmocka_unit_test(test_moved_bytes),
 		cmocka_unit_test(test_allocations),
 		cmocka_unit_test(test_sync_points),
-		cmocka_unit_test(test_one_wait_for_all),
+		cmocka_unit_test(test_waits_that_are_needed),
 		cmocka_unit_test(test_latency),
 		cmocka_unit_test(test_batch_stats),
 		cmocka_unit_test(test_single_row_stats),

@@ -3,7 +3,10 @@
 # wrong with fail, and ends with finish.
 
 export LC_ALL=C
-[ -n "${MEGAKERNEL:-}" ] || { echo "MEGAKERNEL is not set" >&2; exit 1; }
+[ -x "${MEGAKERNEL:-}" ] || {
+	echo "MEGAKERNEL has to be the program, but is '${MEGAKERNEL:-}'" >&2
+	exit 1
+}
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/mk-tools.XXXXXX") || exit 1
 trap 'chmod -R u+rwx "$work"; rm -rf "$work"' EXIT

@@ -217,6 +217,7 @@ static void caller_main(bool killed, int out)
 	pid_t pid = worker_pid(ctx);
 	struct mk_queue *q;
 
+	alarm(60); /* fork(2) clears it */
 	if (mk_queue_create(ctx, NULL, &q))
 		_exit(3);
 	round_trips(q, 10);

@@ -141,6 +141,8 @@ static int worker_init(struct mk_engine *e, uint32_t i)
 	w->index = i;
 	w->block = (struct mk_worker_block *)(e->region.base +
 			e->block->workers_offset) + i;
+	/* the worker before us may have died in a handler */
+	mk_store_relaxed(&w->block->running, 0);
 	task->windows = e->windows;
 	task->window_count = e->config.windows;
 	task->worker = i;

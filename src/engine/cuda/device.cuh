@@ -218,10 +218,6 @@ MKD_FN uint32_t mkd_cas_shared(uint32_t *at, uint32_t expected, uint32_t v)
 	return atomicCAS(at, expected, v);
 }
 
-MKD_FN uint32_t mkd_add_shared(uint32_t *at, uint32_t n)
-{
-	return atomicAdd(at, n);
-}
 
 MKD_FN void mkd_fence_block(void)
 {

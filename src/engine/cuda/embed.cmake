@@ -26,7 +26,7 @@ foreach(item IN LISTS TEXTS)
 		"\t{ \"${name}\", (const char *)text_${n} },\n")
 	math(EXPR n "${n} + 1")
 endforeach()
-file(WRITE "${OUT}.new"
+file(WRITE "${OUT}"
 "/* Made by embed.cmake: do not edit. */
 #include \"engine/cuda/texts.h\"
 
@@ -35,6 +35,3 @@ const struct mkc_text mkc_texts[] = {
 ${entries}};
 const unsigned mkc_text_count = ${n};
 ")
-execute_process(COMMAND "${CMAKE_COMMAND}" -E copy_if_different
-	"${OUT}.new" "${OUT}")
-file(REMOVE "${OUT}.new")

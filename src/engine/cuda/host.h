@@ -94,7 +94,6 @@ struct mk_engine {
 	/* being there; under lock */
 	pthread_mutex_t lock;
 	bool on;      /* launched, and not seen to have ended */
-	bool held;    /* launched to carry out commands only */
 	bool paused;
 	bool parked;  /* left by itself; the bell brings it back */
 	bool failed;  /* lost; why says it */
@@ -170,10 +169,14 @@ int mkc_buffer_copy(struct mk_engine *e, uint32_t index, uint64_t offset,
 
 /* ---- code.c ------------------------------------------------------------ */
 
-/* Compile, or find in the cache, what e->sources come to, and load it. The
- * kernel steps aside for the loading. On failure all is as it was. */
-int mkc_code_load(struct mk_engine *e);
+/* Compile, or find in the cache, what e->sources come to, and load it: before
+ * the first launch. */
+int mkc_code_first(struct mk_engine *e);
 void mkc_code_close(struct mk_engine *e);
+
+/* Tell the kernel what opcodes run. With strict until no slot runs that began
+ * before. */
+int mkc_tell_table(struct mk_engine *e, bool strict, uint64_t timeout_ns);
 
 int mkc_module_open(struct mk_engine *e, const struct mk_module_desc *d,
 		    struct mk_handler_info *out, unsigned max,

@@ -60,6 +60,17 @@ MKD_FN void mkd_restore(struct mkd_warp *w)
 	w->fresh = true;
 }
 
+/* What all workers are told, the same for all lanes. */
+MKD_FN struct mkd_unit mkd_orders(const struct mkd_state *state)
+{
+	struct mkd_unit c = mkd_load16((uint64_t)state);
+
+	c.x = mkd_shfl(c.x, 0);
+	c.y = mkd_shfl(c.y, 0);
+	c.z = mkd_shfl(c.z, 0);
+	return c;
+}
+
 MKD_SLOW bool mkd_obey_away(struct mkd_warp *w)
 {
 	struct mkd_unit c;
@@ -68,7 +79,7 @@ MKD_SLOW bool mkd_obey_away(struct mkd_warp *w)
 	for (;;) {
 		if (w->l->warps > 1u && mkd_called_for())
 			mkd_help(w);
-		c = mkd_load16((uint64_t)w->state);
+		c = mkd_orders(w->state);
 		if (first || c.y != w->epoch) {
 			/* tables and states are as new as the epoch */
 			mkd_fence();
@@ -77,7 +88,8 @@ MKD_SLOW bool mkd_obey_away(struct mkd_warp *w)
 			mkd_load_table(w);
 			if (w->want) {
 				mkd_enter(w, w->place);
-				w->queue_state = mkd_load32(&w->q->state);
+				w->queue_state = mkd_shfl(
+					mkd_load32(&w->q->state), 0);
 				w->halted = (w->queue_state &
 					     ~(uint32_t)MKD_SHUT) != MKD_OPEN;
 				if (w->queue_state == MKD_FREE)
@@ -146,28 +158,29 @@ MKD_FN bool mkd_look_for_orders(struct mkd_warp *w, struct mkd_unit orders)
 /* One look at the seats, or for seats. False: leave. */
 MKD_FN bool mkd_round(struct mkd_warp *w)
 {
-	struct mkd_unit v, orders;
-	uint32_t lines, got, mode;
+	struct mkd_poll p;
+	uint32_t lines, got;
 
 	if (w->l->warps > 1u && mkd_called_for())
 		mkd_help(w);
 	if (!w->want && !mkd_find(w)) {
-		orders = mkd_load16((uint64_t)w->state);
+		p.orders = mkd_orders(w->state);
 		mkd_rest(w);
-		return mkd_look_for_orders(w, orders);
+		return mkd_look_for_orders(w, p.orders);
 	}
 	w->nap = 0;
 	lines = mkd_lines(w);
-	got = mkd_poll(w, lines, &v, &mode, &orders);
-	got &= w->want;
+	got = mkd_poll(w, lines, &p) & w->want;
 	if (got) {
 		w->quiet = 0;
-		mkd_serve(w, &v, got, mode);
+		mkd_serve(w, &p, got);
+		mkd_learn(w, &p);
 	} else {
+		mkd_learn(w, &p);
 		w->fresh = w->fresh && !lines;
 		mkd_wait_on(w, lines != 0);
 	}
-	return mkd_look_for_orders(w, orders);
+	return mkd_look_for_orders(w, p.orders);
 }
 
 MKD_FN void mkd_work(uint32_t index)
@@ -210,7 +223,7 @@ MKD_FN void mkd_assist(void)
 	w.want = 0;
 	w.known_place = MKD_PLACES;
 	w.me = (struct mkd_worker *)w.l->workers + w.l->workers_count;
-	while (mkd_load32(&state->order) != MKD_LEAVE) {
+	while (mkd_orders(state).x != MKD_LEAVE) {
 		if (mkd_called_for())
 			mkd_help(&w);
 		mkd_nap(500);

@@ -194,7 +194,7 @@ MKD_SLOW bool mkd_command(struct mkd_monitor *m, struct mkd_unit c)
 		break;
 	}
 	m->last = c.x;
-	m->since = mkd_time();
+	m->since = mkd_shfl64(mkd_time(), 0);
 	if (!m->lane) {
 		mkd_store32((uint32_t *)&m->mail->result, (uint32_t)result);
 		mkd_store32_release(&m->mail->ack, c.x);
@@ -315,6 +315,18 @@ MKD_FN uint64_t mkd_mail_clock(const struct mkd_monitor *m)
 	return mkd_shfl64(mkd_load64(&m->mail->clock_ns), 0);
 }
 
+/* The command unit, the same for all lanes. */
+MKD_FN struct mkd_unit mkd_mail_read(const struct mkd_monitor *m)
+{
+	struct mkd_unit c = mkd_load16((uint64_t)m->mail);
+
+	c.x = mkd_shfl(c.x, 0);
+	c.y = mkd_shfl(c.y, 0);
+	c.z = mkd_shfl(c.z, 0);
+	c.w = mkd_shfl(c.w, 0);
+	return c;
+}
+
 MKD_SLOW void mkd_monitor(void)
 {
 	struct mkd_monitor m;
@@ -335,17 +347,16 @@ MKD_SLOW void mkd_monitor(void)
 		if (!mkd_handshake(&m))
 			reason = MKD_REASON_ABI;
 	}
+	/* what is to be known before the first slot, such as a new table */
+	if (m.l->pending && !reason && !mkd_command(&m, mkd_mail_read(&m)))
+		reason = MKD_REASON_ORDER;
 	if (!m.held && !reason)
 		mkd_order(&m, MKD_RUN);
 	/* told before the launch, so it is late: wait for the next */
 	m.clock_ns = mkd_mail_clock(&m);
 	m.since = mkd_shfl64(mkd_time(), 0);
 	while (!reason) {
-		c = mkd_load16((uint64_t)m.mail);
-		c.x = mkd_shfl(c.x, 0);
-		c.y = mkd_shfl(c.y, 0);
-		c.z = mkd_shfl(c.z, 0);
-		c.w = mkd_shfl(c.w, 0);
+		c = mkd_mail_read(&m);
 		mkd_clock(&m, mkd_mail_clock(&m));
 		if (c.x != m.last) {
 			if (!mkd_command(&m, c))

@@ -143,7 +143,7 @@ static void write_dispatch(FILE *f, const struct mkc_source *s)
 		for (unsigned n = 0; n < s->count; n++)
 			fprintf(f, "\tcase %u: return "
 				   "mk_space_%u::mk_run_%s(task, args);\n",
-				s->first + n, i, s->names[n].name);
+				s->number + n, i, s->names[n].name);
 	fprintf(f, "\tdefault: return -MK_EOPCODE;\n\t}\n}\n");
 }
 
@@ -215,7 +215,7 @@ int mkc_program_write(struct mkc_source *sources, unsigned threads,
 
 	memset(out, 0, sizeof(*out));
 	for (struct mkc_source *s = sources; s; s = s->next) {
-		s->first = handlers;
+		s->number = handlers;
 		handlers += s->count;
 	}
 	if (handlers > MKD_HANDLERS_MAX)

@@ -23,7 +23,8 @@ struct mkc_source {
 	char *text;        /* NUL-terminated; owned unless built in */
 	struct mkc_name *names;
 	unsigned count;
-	unsigned first;    /* number of its first handler in the program */
+	unsigned first;    /* number of its first handler in the kernel */
+	unsigned number;   /* the same in the program last written */
 	struct mk_handler_info *info; /* count, after the image is loaded */
 };
 

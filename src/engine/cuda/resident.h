@@ -162,7 +162,7 @@ struct mkd_launch {
 	uint32_t blocks_offset;  /* struct mk_worker_block[] in the region */
 	uint32_t hold;           /* begin with MKD_HOLD */
 	uint32_t last_seq;       /* commands up to it are done */
-	uint32_t reserved;
+	uint32_t pending;        /* another one waits: before the first slot */
 	struct mkd_tuning tuning;
 };
 

@@ -293,8 +293,9 @@ MKD_FN bool mkd_row_interrupted(struct mkd_row *row, uint32_t i,
 				const struct mk_ring_slot *slot)
 {
 	struct mk_ring_answer *a = &row->answers[i];
-	uint32_t state = mkd_load32(&a->state);
-	int32_t result = (int32_t)mkd_load32((const uint32_t *)&a->result);
+	uint32_t state = mkd_shfl(mkd_load32(&a->state), 0);
+	int32_t result = (int32_t)mkd_shfl(
+		mkd_load32((const uint32_t *)&a->result), 0);
 
 	if (mkd_state_ended(state) && mkd_state_of(result) == state)
 		mkd_row_answer(row, i, slot, result, mkd_load64(&a->value));
@@ -316,8 +317,16 @@ MKD_SLOW void mkd_row_step(struct mkd_row *row, uint32_t i)
 	const struct mk_ring_slot *slot = &copy.slot;
 	int32_t result;
 
-	for (uint32_t u = 0; u < 4u; u++)
-		copy.unit[u] = mkd_load16((uint64_t)(row->slots + i) + 16u * u);
+	for (uint32_t u = 0; u < 4u; u++) {
+		struct mkd_unit v =
+			mkd_load16((uint64_t)(row->slots + i) + 16u * u);
+
+		/* lanes must agree, although they read one by one */
+		copy.unit[u].x = mkd_shfl(v.x, 0);
+		copy.unit[u].y = mkd_shfl(v.y, 0);
+		copy.unit[u].z = mkd_shfl(v.z, 0);
+		copy.unit[u].w = mkd_shfl(v.w, 0);
+	}
 	if (mkd_state_ended(slot->state))
 		return;
 	row->sub.value = 0;
@@ -328,7 +337,7 @@ MKD_SLOW void mkd_row_step(struct mkd_row *row, uint32_t i)
 		mkd_row_answer(row, i, slot, -MK_ESTATE, 0);
 		return;
 	}
-	result = mkd_row_stopped(row);
+	result = (int32_t)mkd_shfl((uint32_t)mkd_row_stopped(row), 0);
 	if (!result)
 		result = mkd_row_refused(row, slot);
 	if (!result)
@@ -353,7 +362,6 @@ MKD_SLOW int32_t mkd_row(struct mk_task *task, const struct mk_op_row *args,
 		r = mkd_row_log(&row, task, args->debug_log);
 	if (!r)
 		r = mkd_row_io(&row, task, args->io_queue);
-	/* lanes must agree, although they read one after the other */
 	r = (int32_t)mkd_shfl((uint32_t)r, 0);
 	if (r)
 		return r;

@@ -60,36 +60,56 @@ MKD_FN uint32_t mkd_lines(const struct mkd_warp *w)
 }
 
 /*
+ * What one poll read. Lanes load the shared words alike, but nothing promises
+ * that they read the same: before a whole warp decides by one, lane 0 gives
+ * its own to all (mkd_learn()), which is not done before the answer.
+ */
+struct mkd_poll {
+	struct mkd_unit v;      /* this lane's unit of its slot */
+	struct mkd_unit orders; /* of struct mkd_state */
+	struct mkd_unit ends;   /* next, hint */
+	struct mkd_unit manner; /* window, state, heavy */
+	uint32_t mode;
+};
+
+/*
  * Read the slots of some seats, and in the same breath what may have changed
  * elsewhere: the loads are in flight together, and the bus takes longest.
  * Returns the seats whose slots are published, whole.
  */
 MKD_FN uint32_t mkd_poll(struct mkd_warp *w, uint32_t lines,
-			 struct mkd_unit *v, uint32_t *mode,
-			 struct mkd_unit *orders)
+			 struct mkd_poll *p)
 {
 	uint64_t t = mkd_ticket(w, w->base + w->group);
 	bool mine = lines >> (w->lane & ~3u) & 1u;
-	struct mkd_unit a, b;
 	uint32_t whole;
 
-	*orders = mkd_load16((uint64_t)w->state);
-	a = mkd_load16((uint64_t)w->q);
-	b = mkd_load16((uint64_t)w->q + 16);
-	v->x = v->y = v->z = v->w = 0;
+	p->orders = mkd_load16((uint64_t)w->state);
+	p->ends = mkd_load16((uint64_t)w->q);
+	p->manner = mkd_load16((uint64_t)w->q + 16);
+	p->v.x = p->v.y = p->v.z = p->v.w = 0;
 	if (mine)
-		*v = mkd_load16(w->slots + (t & w->mask) * MK_SLOT_BYTES +
-				w->quarter * 16u);
-	*mode = w->fresh ? mkd_load32((const uint32_t *)(w->block +
-							 MKD_MODE_OFFSET)) : 0;
+		p->v = mkd_load16(w->slots + (t & w->mask) * MK_SLOT_BYTES +
+				  w->quarter * 16u);
+	p->mode = w->fresh ? mkd_load32((const uint32_t *)
+					(w->block + MKD_MODE_OFFSET)) : 0;
 	/* a unit without the mark of this lap is older, or not written yet */
-	whole = mkd_ballot(mine && v->w >> 16 == mkd_mark(w, t));
+	whole = mkd_ballot(mine && p->v.w >> 16 == mkd_mark(w, t));
 	whole &= whole >> 1;
 	whole &= whole >> 2;
-	w->hint = a.z | (uint64_t)a.w << 32;
-	w->window = b.x;
-	w->queue_state = b.y;
+	w->queue_state = p->manner.y;
 	return whole & MKD_SPREAD;
+}
+
+/* What the warp goes on with. */
+MKD_FN void mkd_learn(struct mkd_warp *w, struct mkd_poll *p)
+{
+	w->hint = mkd_shfl(p->ends.z, 0) |
+		  (uint64_t)mkd_shfl(p->ends.w, 0) << 32;
+	w->window = mkd_shfl(p->manner.x, 0);
+	p->orders.x = mkd_shfl(p->orders.x, 0);
+	p->orders.y = mkd_shfl(p->orders.y, 0);
+	p->orders.z = mkd_shfl(p->orders.z, 0);
 }
 
 /* ---- answers ----------------------------------------------------------- */
@@ -407,7 +427,7 @@ MKD_FN void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
 /* Have all tickets before this one been answered? */
 MKD_FN bool mkd_fence_ready(struct mkd_warp *w, uint64_t relative)
 {
-	uint64_t from = mkd_load64(&w->q->fenced), at;
+	uint64_t from = mkd_shfl64(mkd_load64(&w->q->fenced), 0), at;
 	uint32_t open = 0;
 
 	/* older ones were answered before this slot could be published */
@@ -480,16 +500,17 @@ MKD_FN void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
 /* ---- a poll that found something ---------------------------------------- */
 
 /* Much is coming: read all seats, and let others come. */
-MKD_FN void mkd_burst(struct mkd_warp *w)
+MKD_FN void mkd_burst(struct mkd_warp *w, const struct mkd_poll *p)
 {
 	w->eager = true;
-	if (!w->lane && w->window < w->l->tuning.window)
+	if (!w->lane && p->manner.x < w->l->tuning.window)
 		mkd_store32(&w->q->window, w->l->tuning.window);
 }
 
-MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_unit *v,
-		      uint32_t got, uint32_t mode)
+MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_poll *p,
+		      uint32_t got)
 {
+	const struct mkd_unit *v = &p->v;
 	bool mine = got >> w->lane & 1u, hot = w->fresh;
 	uint32_t next = (w->lane + 1u) & 31u;
 	uint64_t a = mkd_shfl(v->x, next) |
@@ -506,7 +527,7 @@ MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_unit *v,
 	s.deadline_ns = ~(uint64_t)0;
 	s.refused = false;
 	if (mine)
-		mkd_classify(w, v, a, mode, &s);
+		mkd_classify(w, v, a, p->mode, &s);
 	w->fresh = false;
 	done = mkd_ballot(s.kind == MKD_KIND_DONE);
 	if (done)
@@ -516,7 +537,7 @@ MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_unit *v,
 		mkd_max64(&w->q->hint,
 			  w->base + (mkd_highest(got) >> 2) + 1u);
 	if (hot || mkd_bits(got) > 1u)
-		mkd_burst(w);
+		mkd_burst(w, p);
 	light = mkd_ballot(s.kind == MKD_KIND_LIGHT);
 	if (light) {
 		mkd_run_light(w, v, s.kind == MKD_KIND_LIGHT, &s);

@@ -6,10 +6,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/futex.h"
 #include "base/order.h"
 #include "engine/cuda/host.h"
 
-#define ATTENTIVE 1u
 #define SPINS 200u /* quick looks before naps */
 
 int mkc_check(struct mk_engine *e)
@@ -49,12 +49,13 @@ int mkc_launch(struct mk_engine *e, bool hold)
 
 	e->launch.hold = hold;
 	e->launch.last_seq = mk_load_relaxed(&e->mail->ack);
+	e->launch.pending = e->launch.last_seq != e->seq;
 	mk_store_relaxed(&e->mail->reason, MKD_REASON_NONE);
 	mkc_tell_time(e);
 	if (!hold) {
 		e->parked = false;
 		/* nobody needs to ring: we are coming, and shall look */
-		mk_store_seq(&e->block->attention, ATTENTIVE);
+		mk_store_seq(&e->block->attention, MK_ATTENTIVE);
 	}
 	r = e->d->launch(e->kernel, e->blocks, 1, 1,
 			 (e->warps + 1) * MKD_LANES, 1, 1, 0, e->stream, args,
@@ -62,8 +63,10 @@ int mkc_launch(struct mk_engine *e, bool hold)
 	if (r)
 		return mkc_lost(e, r, "launching the kernel");
 	e->on = true;
-	e->held = hold;
 	e->launches++;
+	/* the service thread may sleep: there is somebody to look after */
+	mk_add_seq(&e->block->bell, 1);
+	mk_futex_wake(&e->block->bell, 1);
 	return 0;
 }
 
@@ -80,7 +83,6 @@ int mkc_look(struct mk_engine *e)
 	if (r)
 		return mkc_lost(e, r, "the kernel ended");
 	e->on = false;
-	e->held = false;
 	/* pairs with the monitor's store before it ends */
 	if (mk_load_acquire(&e->mail->reason) == MKD_REASON_ABI) {
 		e->failed = true;

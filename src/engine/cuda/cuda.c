@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of the CUDA engine: probing, opening, starting, ending. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/order.h"
+#include "engine/cuda/host.h"
+
+#define MAJOR_MIN 7
+#define WORKERS_MAX 1024u
+#define WARPS_DEFAULT 8u  /* a block has, if the device's workers allow */
+#define READY_NS 20000000000ull
+
+/* ---- probe --------------------------------------------------------------- */
+
+static int attribute(const struct mkc_driver *d, CUdevice device, int which)
+{
+	int value = -1;
+
+	return d->device_attribute(&value, which, device) ? -1 : value;
+}
+
+__attribute__((format(printf, 2, 3)))
+static void refuse(struct mk_engine_info *info, const char *format, ...)
+{
+	va_list ap;
+
+	info->available = -MK_EENGINE;
+	va_start(ap, format);
+	vsnprintf(info->reason, sizeof(info->reason), format, ap);
+	va_end(ap);
+}
+
+/* What stands against using this device. */
+static void judge(const struct mkc_driver *d, CUdevice device,
+		  struct mk_engine_info *info)
+{
+	int major = attribute(d, device, MKC_ATTR_MAJOR);
+	int minor = attribute(d, device, MKC_ATTR_MINOR);
+	int lanes = attribute(d, device, MKC_ATTR_WARP_SIZE);
+
+	info->warp_lanes = lanes > 0 ? (uint32_t)lanes : 0;
+	if (major < MAJOR_MIN)
+		refuse(info, "the device has compute capability %d.%d, the "
+		       "engine needs %d.0", major, minor, MAJOR_MIN);
+	else if (lanes != (int)MKD_LANES)
+		refuse(info, "the device has warps of %d lanes, the engine is "
+		       "written for %u", lanes, MKD_LANES);
+	else if (attribute(d, device, MKC_ATTR_COMPUTE_MODE) ==
+		 MKC_MODE_PROHIBITED)
+		refuse(info, "the device is in compute mode PROHIBITED; an "
+		       "administrator can change that (nvidia-smi -c 0)");
+	else if (attribute(d, device, MKC_ATTR_CAN_MAP_HOST) != 1 ||
+		 attribute(d, device, MKC_ATTR_UNIFIED_ADDRESSING) != 1)
+		refuse(info, "the device cannot map host memory");
+}
+
+/* As many workers as the device holds at least, whatever they run: one block
+ * fits on every multiprocessor. */
+static uint32_t default_workers(uint32_t multiprocessors)
+{
+	uint32_t each = WORKERS_MAX / multiprocessors;
+
+	if (each > WARPS_DEFAULT)
+		each = WARPS_DEFAULT;
+	return each ? multiprocessors * each : WORKERS_MAX;
+}
+
+static int cuda_probe(struct mk_engine_info *info)
+{
+	uint32_t number = info->device;
+	const struct mkc_driver *d;
+	CUdevice device;
+	size_t bytes = 0;
+	int units;
+
+	memset(info, 0, sizeof(*info));
+	info->device = number;
+	snprintf(info->name, sizeof(info->name), "cuda");
+	if (mkc_driver_get(&d)) {
+		refuse(info, "%.150s", mk_error_last()->text);
+		return 0;
+	}
+	if (number > INT32_MAX || d->device_get(&device, (int)number)) {
+		refuse(info, "the CUDA driver has no device %u", number);
+		return 0;
+	}
+	if (d->device_name(info->device_name, sizeof(info->device_name),
+			   device))
+		snprintf(info->device_name, sizeof(info->device_name), "GPU");
+	units = attribute(d, device, MKC_ATTR_MULTIPROCESSORS);
+	if (units < 1 || d->device_memory(&bytes, device)) {
+		refuse(info, "the CUDA driver does not describe device %u",
+		       number);
+		return 0;
+	}
+	info->units = (uint32_t)units;
+	info->workers = default_workers(info->units);
+	info->memory_bytes = bytes;
+	judge(d, device, info);
+	return 0;
+}
+
+/* ---- the context --------------------------------------------------------- */
+
+int mkc_enter(struct mk_engine *e)
+{
+	CUresult r = e->d->ctx_push(e->ctx);
+
+	return r ? mkc_lost(e, r, "entering the context") : 0;
+}
+
+void mkc_leave(struct mk_engine *e)
+{
+	CUcontext was;
+
+	e->d->ctx_pop(&was);
+}
+
+/* ---- open ----------------------------------------------------------------- */
+
+/*
+ * A block on every multiprocessor and as many workers in it as there are to
+ * be; fewer workers than multiprocessors are a budget, and keep together.
+ */
+static void shape(struct mk_engine *e)
+{
+	uint32_t n = e->config.workers;
+	uint32_t sms = (uint32_t)e->multiprocessors;
+
+	if (n >= sms)
+		e->warps = (n + sms - 1) / sms;
+	else
+		e->warps = n < WARPS_DEFAULT ? n : WARPS_DEFAULT;
+	e->blocks = (n + e->warps - 1) / e->warps;
+	e->launch.workers_count = n;
+	e->launch.warps = e->warps;
+	e->launch.window_count = e->config.windows;
+	e->launch.idle_ns = e->config.idle_ns;
+}
+
+/* Found by measuring; MEGAKERNEL_CUDA_TUNING="window=512,nap_ns=100" tries
+ * others. */
+static void tune(struct mkd_tuning *t)
+{
+	static const struct mkd_tuning found = {
+		.window = 1024, .floor = 8, .floor_heavy = 2, .peek = 2,
+		.batch = 8, .patience = 24, .nap_ns = 512, .flush = 4096,
+	};
+	const struct {
+		const char *name;
+		uint32_t *value, least, most;
+	} known[] = {
+		{ "window", &t->window, 8, 65536 },
+		{ "floor", &t->floor, 1, 1024 },
+		{ "floor_heavy", &t->floor_heavy, 1, 1024 },
+		{ "peek", &t->peek, 1, MKD_SEATS },
+		{ "batch", &t->batch, 1, MKD_SEATS },
+		{ "patience", &t->patience, 4, 1u << 20 },
+		{ "nap_ns", &t->nap_ns, 32, 1u << 20 },
+		{ "flush", &t->flush, 1, 1u << 30 },
+	};
+	const char *text = getenv("MEGAKERNEL_CUDA_TUNING");
+
+	*t = found;
+	for (size_t i = 0; text && i < sizeof(known) / sizeof(known[0]); i++) {
+		size_t bytes = strlen(known[i].name);
+
+		for (const char *p = text; p; p = strchr(p, ',')) {
+			unsigned long v;
+
+			p += *p == ',';
+			if (strncmp(p, known[i].name, bytes) ||
+			    p[bytes] != '=')
+				continue;
+			v = strtoul(p + bytes + 1, NULL, 10);
+			if (v >= known[i].least && v <= known[i].most)
+				*known[i].value = (uint32_t)v;
+		}
+	}
+}
+
+static int open_device(struct mk_engine *e)
+{
+	const struct mkc_driver *d = e->d;
+	CUresult r = d->device_get(&e->device, (int)e->config.device);
+
+	if (r)
+		return mkc_fail(d, r, "cuda engine", "finding the device");
+	e->multiprocessors = attribute(d, e->device,
+				       MKC_ATTR_MULTIPROCESSORS);
+	e->major = attribute(d, e->device, MKC_ATTR_MAJOR);
+	e->minor = attribute(d, e->device, MKC_ATTR_MINOR);
+	if (e->multiprocessors < 1 || e->major < 0 || e->minor < 0)
+		return mk_error_set(-MK_EENGINE, 0, "cuda engine",
+				    "the driver does not describe device %u",
+				    e->config.device);
+	/* the context that the rest of the process has, if it uses CUDA */
+	r = d->ctx_retain(&e->ctx, e->device);
+	if (r)
+		return mkc_fail(d, r, "cuda engine",
+				"opening the device (in compute mode EXCLUSIVE "
+				"one process may)");
+	e->retained = true;
+	return 0;
+}
+
+static int open_streams(struct mk_engine *e)
+{
+	CUresult r = e->d->stream_create(&e->stream, MKC_STREAM_NON_BLOCKING);
+
+	if (r) {
+		e->stream = NULL;
+		return mkc_fail(e->d, r, "cuda engine", "making a stream");
+	}
+	r = e->d->stream_create(&e->side, MKC_STREAM_NON_BLOCKING);
+	if (!r)
+		return 0;
+	e->side = NULL;
+	return mkc_fail(e->d, r, "cuda engine", "making a stream");
+}
+
+/* Free what there is; the kernel is off, or lost. The context is current. */
+static void close_inside(struct mk_engine *e)
+{
+	mkc_queues_free(e);
+	mkc_code_close(e);
+	mkc_memory_close(e);
+	if (e->side && !e->failed)
+		e->d->stream_destroy(e->side);
+	if (e->stream && !e->failed)
+		e->d->stream_destroy(e->stream);
+	e->side = e->stream = NULL;
+}
+
+static void engine_free(struct mk_engine *e)
+{
+	if (e->retained)
+		e->d->ctx_release(e->device);
+	pthread_mutex_destroy(&e->queues_lock);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+}
+
+static int open_inside(struct mk_engine *e)
+{
+	int r = open_streams(e);
+
+	if (!r)
+		r = mkc_memory_open(e);
+	if (!r)
+		r = mkc_source_builtins(&e->sources);
+	if (!r)
+		r = mkc_code_first(e);
+	return r;
+}
+
+static int check_config(const struct mk_engine_config *config)
+{
+	struct mk_engine_info info;
+
+	memset(&info, 0, sizeof(info));
+	info.device = config->device;
+	cuda_probe(&info);
+	if (info.available)
+		return mk_error_set(info.available, 0, "cuda engine",
+				    "device %u: %s", config->device,
+				    info.reason);
+	if (config->workers && config->workers <= WORKERS_MAX &&
+	    (config->workers + info.units - 1) / info.units <=
+		    MKD_LANES - 1)
+		return 0;
+	return mk_error_set(-EINVAL, 0, "cuda engine",
+			    "workers is %u, must be 1 to %u on a device with "
+			    "%u multiprocessors", config->workers,
+			    info.units * (MKD_LANES - 1) < WORKERS_MAX ?
+				    info.units * (MKD_LANES - 1) :
+				    WORKERS_MAX, info.units);
+}
+
+static int cuda_open(const struct mk_engine_config *config,
+		     const struct mk_region *region, struct mk_engine **out)
+{
+	struct mk_engine *e;
+	struct mk_error why;
+	int r = check_config(config);
+
+	if (r)
+		return r;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return mk_error_set(-ENOMEM, ENOMEM, "cuda engine",
+				    "no memory for the engine");
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_mutex_init(&e->queues_lock, NULL);
+	e->config = *config;
+	e->region = *region;
+	e->block = (void *)region->base;
+	tune(&e->launch.tuning);
+	r = mkc_driver_get(&e->d);
+	if (!r)
+		r = open_device(e);
+	if (!r)
+		r = mkc_enter(e);
+	if (r) {
+		engine_free(e);
+		return r;
+	}
+	shape(e);
+	r = open_inside(e);
+	if (!r) {
+		mkc_leave(e);
+		*out = e;
+		return 0;
+	}
+	why = *mk_error_last();
+	close_inside(e);
+	mkc_leave(e);
+	engine_free(e);
+	return mk_error_copy(&why);
+}
+
+/* ---- start and close -------------------------------------------------------- */
+
+/* Until the kernel has compared the layouts and says so. */
+static int wait_ready(struct mk_engine *e)
+{
+	uint64_t deadline = mk_deadline_after(READY_NS);
+	struct timespec nap = { 0, MKC_NAP_NS };
+
+	for (;;) {
+		int r = mkc_look(e);
+
+		if (r)
+			return r;
+		/* pairs with the kernel's release */
+		if (mk_load_acquire(&e->block->state) == MK_ENGINE_READY)
+			return 0;
+		if (!mk_time_left(deadline))
+			return mk_error_set(-ETIME, 0, "cuda engine",
+					    "the kernel did not come up in "
+					    "%llu s; is the device full?",
+					    READY_NS / 1000000000);
+		nanosleep(&nap, NULL);
+	}
+}
+
+static int start_inside(struct mk_engine *e)
+{
+	int r = mkc_launch(e, false);
+
+	if (!r)
+		r = wait_ready(e);
+	if (!r)
+		r = mkc_tell_table(e, false, MKC_GRACE_NS);
+	return r ? r : mkc_service_start(e);
+}
+
+/* Between the two, commands have the engine and the context to themselves. */
+static int begin(struct mk_engine *e)
+{
+	int r;
+
+	pthread_mutex_lock(&e->lock);
+	r = mkc_enter(e);
+	if (r)
+		pthread_mutex_unlock(&e->lock);
+	return r;
+}
+
+static int end(struct mk_engine *e, int r)
+{
+	mkc_leave(e);
+	pthread_mutex_unlock(&e->lock);
+	return r;
+}
+
+static int cuda_start(struct mk_engine *e)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, start_inside(e));
+}
+
+static int cuda_close(struct mk_engine *e, uint64_t timeout_ns)
+{
+	int r;
+
+	pthread_mutex_lock(&e->lock);
+	/* a lost device may refuse even this, and has nothing to leave */
+	if (e->d->ctx_push(e->ctx))
+		mkc_lost(e, MKC_INVALID_DEVICE, "entering the context");
+	r = e->failed ? 0 : mkc_step_aside(e, timeout_ns);
+	if (r && !e->failed) {
+		mkc_leave(e);
+		pthread_mutex_unlock(&e->lock);
+		return r;
+	}
+	e->paused = true; /* nobody brings it back */
+	pthread_mutex_unlock(&e->lock);
+	mkc_service_stop(e);
+	if (!e->failed)
+		mk_store_release(&e->block->state, MK_ENGINE_STOPPED);
+	close_inside(e);
+	mkc_leave(e);
+	engine_free(e);
+	return 0;
+}
+
+/* ---- pause -------------------------------------------------------------------- */
+
+static int pause_inside(struct mk_engine *e, uint64_t timeout_ns)
+{
+	int r = mkc_step_aside(e, timeout_ns);
+
+	if (r)
+		return r;
+	e->paused = true;
+	e->parked = false;
+	/* no use to ring: resume brings it back */
+	mk_store_seq(&e->block->attention, MK_ATTENTIVE);
+	mk_store_release(&e->block->state, MK_ENGINE_PAUSED);
+	return 0;
+}
+
+static int resume_inside(struct mk_engine *e)
+{
+	int r;
+
+	e->paused = false;
+	r = mkc_step_back(e);
+	if (!r)
+		mk_store_release(&e->block->state, MK_ENGINE_READY);
+	return r;
+}
+
+static int cuda_pause(struct mk_engine *e, uint64_t timeout_ns)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, pause_inside(e, timeout_ns));
+}
+
+static int cuda_resume(struct mk_engine *e)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, resume_inside(e));
+}
+
+/* ---- the rest, behind the lock ------------------------------------------------- */
+
+static int cuda_queue_attach(struct mk_engine *e,
+			     const struct mk_queue_desc *d, int event_fd)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_queue_attach(e, d, event_fd));
+}
+
+static int cuda_queue_detach(struct mk_engine *e, uint32_t index,
+			     uint64_t timeout_ns)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_queue_detach(e, index, timeout_ns));
+}
+
+static int cuda_queue_event_fd(struct mk_engine *e, uint32_t index, int fd)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_queue_event_fd(e, index, fd));
+}
+
+static int cuda_buffer_attach(struct mk_engine *e,
+			      const struct mk_buffer_desc *d)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_buffer_attach(e, d));
+}
+
+static int cuda_buffer_detach(struct mk_engine *e, uint32_t index,
+			      uint64_t timeout_ns)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_buffer_detach(e, index, timeout_ns));
+}
+
+static int cuda_buffer_copy(struct mk_engine *e, uint32_t index,
+			    uint64_t offset, uint64_t staging, uint64_t bytes,
+			    bool to_device)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_buffer_copy(e, index, offset, staging,
+					      bytes, to_device));
+}
+
+static int cuda_module_open(struct mk_engine *e,
+			    const struct mk_module_desc *d,
+			    struct mk_handler_info *out, unsigned max,
+			    unsigned *count)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_module_open(e, d, out, max, count));
+}
+
+static int cuda_module_bind(struct mk_engine *e, uint32_t id,
+			    const struct mk_opcode_map *map, unsigned count)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_module_bind(e, id, map, count));
+}
+
+static int cuda_module_close(struct mk_engine *e, uint32_t id,
+			     uint64_t timeout_ns)
+{
+	int r = begin(e);
+
+	return r ? r : end(e, mkc_module_close(e, id, timeout_ns));
+}
+
+const struct mk_engine_ops mk_engine_cuda = {
+	.name = "cuda",
+	.traits = 0,
+	.probe = cuda_probe,
+	.open = cuda_open,
+	.start = cuda_start,
+	.close = cuda_close,
+	.queue_attach = cuda_queue_attach,
+	.queue_detach = cuda_queue_detach,
+	.queue_event_fd = cuda_queue_event_fd,
+	.buffer_attach = cuda_buffer_attach,
+	.buffer_detach = cuda_buffer_detach,
+	.buffer_copy = cuda_buffer_copy,
+	.module_open = cuda_module_open,
+	.module_bind = cuda_module_bind,
+	.module_close = cuda_module_close,
+	.pause = cuda_pause,
+	.resume = cuda_resume,
+};

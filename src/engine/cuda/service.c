@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The service thread: what a kernel cannot do by itself. It wakes waiters,
+ * tells the time, notices when the kernel is lost or has left, and brings it
+ * back when somebody rings.
+ */
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/futex.h"
+#include "base/order.h"
+#include "engine/cuda/host.h"
+
+#define HEALTH_NS 1000000u /* between two questions to the driver */
+
+void mkc_tell_time(struct mk_engine *e)
+{
+	mk_store_relaxed(&e->mail->clock_ns, mk_now_ns());
+}
+
+/*
+ * The kernel has left because nothing happened. From now on publishers ring;
+ * what was published before they knew is found by looking, which the
+ * protocol of model/park.pml asks of whoever falls asleep.
+ */
+static void park(struct mk_engine *e, uint32_t *bell)
+{
+	*bell = mk_load_seq(&e->block->bell);
+	e->parked = true;
+	mk_store_seq(&e->block->attention, MK_ASLEEP);
+	mkc_memory_tidy(e);
+	if (mkc_any_work(e)) {
+		mkc_launch(e, false);
+		return;
+	}
+	e->parks++;
+}
+
+/* The kernel's comings and goings. True: sleep until the bell changes. */
+static bool attend(struct mk_engine *e, uint32_t *bell)
+{
+	bool asleep = false;
+
+	/* a command is being carried out, which sees to all this itself */
+	if (pthread_mutex_trylock(&e->lock))
+		return false;
+	if (e->parked && !e->on && !e->paused && !e->failed) {
+		if (mk_load_seq(&e->block->bell) != *bell)
+			mkc_launch(e, false);
+	} else if (e->on) {
+		mkc_tell_time(e);
+		if (mk_load_acquire(&e->mail->reason) ||
+		    mk_now_ns() - e->looked_ns > HEALTH_NS)
+			mkc_look(e);
+		if (!e->on && !e->paused && !e->failed)
+			park(e, bell);
+	}
+	/* whoever launches it next rings */
+	asleep = !e->on;
+	if (asleep && !e->parked)
+		*bell = mk_load_seq(&e->block->bell);
+	pthread_mutex_unlock(&e->lock);
+	return asleep;
+}
+
+static void *service_main(void *arg)
+{
+	struct mk_engine *e = arg;
+	uint32_t bell = mk_load_seq(&e->block->bell);
+
+	prctl(PR_SET_NAME, "mk-cuda");
+	prctl(PR_SET_TIMERSLACK, 1000ul);
+	if (mkc_enter(e))
+		return NULL;
+	while (!mk_load_acquire(&e->stop)) {
+		bool asleep = attend(e, &bell);
+		uint64_t soon = mkc_wake_waiters(e);
+		struct timespec nap = { 0, (long)soon };
+
+		if (asleep)
+			mk_futex_wait(&e->block->bell, bell, UINT64_MAX);
+		else
+			nanosleep(&nap, NULL);
+	}
+	mkc_leave(e);
+	return NULL;
+}
+
+int mkc_service_start(struct mk_engine *e)
+{
+	sigset_t all, old;
+	int r;
+
+	/* signals are the caller's business */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&e->service, NULL, service_main, e);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return mk_error_set(-r, r, "cuda engine",
+				    "cannot start the service thread: %s",
+				    strerror(r));
+	e->serving = true;
+	return 0;
+}
+
+void mkc_service_stop(struct mk_engine *e)
+{
+	if (!e->serving)
+		return;
+	mk_store_release(&e->stop, 1);
+	mk_add_seq(&e->block->bell, 1);
+	mk_futex_wake(&e->block->bell, 1);
+	pthread_join(e->service, NULL);
+	e->serving = false;
+}

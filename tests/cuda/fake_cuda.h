@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A CUDA driver and an NVRTC that are not there. A test that includes
+ * fake_cuda.c and is linked with --wrap=dlopen and --wrap=dlsym gets them
+ * whenever the library looks for the real ones.
+ *
+ * The fake counts every call, can be told to fail the n-th, and keeps books:
+ * what was taken and not given back, and calls that would have hung beside a
+ * resident kernel. A "kernel" is one of two things: a thread that does what
+ * the monitor does and serves no slot; or the real kernel's text, compiled
+ * for the CPU (emulate.h).
+ */
+#ifndef MK_TESTS_FAKE_CUDA_H
+#define MK_TESTS_FAKE_CUDA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum fake_kernel {
+	FAKE_MONITOR = 0, /* commands only */
+	FAKE_EMULATED = 1 /* the whole kernel, on the CPU */
+};
+
+struct fake_cuda {
+	/* what the machine is like; set before use */
+	bool no_driver, no_nvrtc;
+	const char *missing; /* a symbol that the driver lacks */
+	int version;         /* 13000 */
+	int devices, multiprocessors, major, minor, lanes, mode;
+	int blocks_each;     /* that fit on a multiprocessor */
+	bool cannot_map;
+	enum fake_kernel kernel;
+	bool deaf;           /* the monitor takes no commands */
+	bool compile_error;
+
+	/* fail the call number fail_at (from 1; 0: none) with fail_with */
+	unsigned fail_at;
+	int fail_with;
+	/* ... or every call of this function */
+	const char *fail_function;
+
+	/* what happened */
+	unsigned calls;
+	const char *failed;  /* the function that was made to fail */
+	unsigned launches, compiles;
+	unsigned grid, block; /* of the last launch */
+	unsigned hung;       /* calls that would have waited for the kernel */
+	const char *hung_in;
+	int device_memory, host_memory, registered, streams, modules,
+		contexts; /* taken and not given back */
+	int pushed;       /* contexts on the caller's stack, all threads */
+};
+
+extern struct fake_cuda fake;
+
+/* A healthy machine with one device of 2 multiprocessors, nothing counted. */
+void fake_reset(void);
+
+/* Is a kernel running? */
+bool fake_resident(void);
+
+/* Let the resident kernel die as after a trap: everything fails with 719. */
+void fake_kill_kernel(void);
+
+/* A C++ compiler for FAKE_EMULATED; NULL: there is none. */
+const char *fake_compiler(void);
+
+#endif
