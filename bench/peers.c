@@ -11,8 +11,7 @@
 #include "peers.h"
 
 static const struct subject *const peers[] = {
-	&peer_pool,
-	&peer_pool_batch,
+	&peer_pool, &peer_pool_batch,
 #ifdef WITH_UV
 	&peer_uv,
 #endif
@@ -37,8 +36,10 @@ int main(int argc, char **argv)
 			   atoi(argv[i + 1]) > 0) {
 			workers = (unsigned)atoi(argv[++i]);
 		} else {
-			fprintf(stderr, "Usage: %s [--workers N] [--quick]\n"
-				"Run by 'megakernel bench'.\n", argv[0]);
+			fprintf(stderr,
+				"Usage: %s [--workers N] [--quick]\n"
+				"Run by 'megakernel bench'.\n",
+				argv[0]);
 			return 2;
 		}
 	}

@@ -30,10 +30,24 @@ endif()
 foreach(section 1 3 5 7)
 	file(GLOB pages CONFIGURE_DEPENDS
 		"${PROJECT_SOURCE_DIR}/man/*.${section}")
-	if(pages)
-		install(FILES ${pages}
+	foreach(page IN LISTS pages)
+		install(FILES "${page}"
 			DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
-	endif()
+		# a page that describes several calls is found by each of them
+		get_filename_component(file "${page}" NAME)
+		file(STRINGS "${page}" names REGEX "^\\.Nm [^ ]+ ?,?$")
+		foreach(name IN LISTS names)
+			string(REGEX REPLACE "^\\.Nm ([^ ,]+).*" "\\1.${section}"
+				name "${name}")
+			if(NOT name STREQUAL file)
+				set(alias "${PROJECT_BINARY_DIR}/man/${name}")
+				file(WRITE "${alias}"
+					".so man${section}/${file}\n")
+				install(FILES "${alias}" DESTINATION
+					"${CMAKE_INSTALL_MANDIR}/man${section}")
+			endif()
+		endforeach()
+	endforeach()
 endforeach()
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE"
 	DESTINATION "${CMAKE_INSTALL_DOCDIR}")

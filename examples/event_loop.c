@@ -114,8 +114,8 @@ int main(void)
 
 	if (mk_ctx_create(NULL, &ctx) < 0)
 		return failed("context");
-	status = mk_queue_create(ctx, NULL, &l.q) < 0 ? failed("queue") :
-							run(&l);
+	status = mk_queue_create(ctx, NULL, &l.q) < 0 ? failed("queue")
+						      : run(&l);
 	if (mk_ctx_destroy(ctx, MK_FOREVER) != 0)
 		status = 1;
 	return status;

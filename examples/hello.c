@@ -50,8 +50,8 @@ int main(void)
 	/* NULL: all defaults. Isolation is "process". */
 	if (mk_ctx_create(NULL, &ctx) < 0)
 		return failed("context");
-	status = mk_queue_create(ctx, NULL, &q) < 0 ? failed("queue") :
-						      say_hello(q);
+	status = mk_queue_create(ctx, NULL, &q) < 0 ? failed("queue")
+						    : say_hello(q);
 
 	/* ends the queue too, and the worker process; 0: no slot was lost */
 	if (mk_ctx_destroy(ctx, MK_FOREVER) != 0)

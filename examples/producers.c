@@ -93,8 +93,8 @@ static int run(struct mk_queue *q)
 	    mk_queue_stats(q, &stats) < 0)
 		return failed("observe");
 	printf("sum %llu, %llu slots, at most %llu in flight, ring full %llu "
-	       "times\n", (unsigned long long)sum,
-	       (unsigned long long)stats.submitted,
+	       "times\n",
+	       (unsigned long long)sum, (unsigned long long)stats.submitted,
 	       (unsigned long long)stats.in_flight_high,
 	       (unsigned long long)stats.full);
 	return status || sum != want;
@@ -110,8 +110,8 @@ int main(void)
 
 	if (mk_ctx_create(NULL, &ctx) < 0)
 		return failed("context");
-	status = mk_queue_create(ctx, &params, &q) < 0 ? failed("queue") :
-							 run(q);
+	status = mk_queue_create(ctx, &params, &q) < 0 ? failed("queue")
+						       : run(q);
 	if (mk_ctx_destroy(ctx, MK_FOREVER) != 0)
 		status = 1;
 	return status;

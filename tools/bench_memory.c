@@ -39,8 +39,7 @@ static int use_all(struct mk_queue *q)
 		for (int i = 0; i < n; i++)
 			mk_slot_init(&slot[i], MK_OP_NOP, 0);
 		if (n > 0)
-			sent += (unsigned)mk_queue_submit(q, slot,
-							  (unsigned)n);
+			sent += (unsigned)mk_queue_submit(q, slot, (unsigned)n);
 		n = mk_queue_wait(q, 1, MK_FOREVER);
 		if (n >= 0)
 			n = mk_queue_reap(q, c, 64);

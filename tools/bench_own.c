@@ -105,8 +105,8 @@ int bench_own(const struct bench_options *o, uint32_t isolation,
 {
 	const struct own_options own = { o, isolation };
 	const struct subject s = {
-		.name = isolation == MK_ISOLATION_NONE ?
-				"megakernel, none" : "megakernel, process",
+		.name = isolation == MK_ISOLATION_NONE ? "megakernel, none"
+						       : "megakernel, process",
 		.run = own_run,
 		.submit = own_submit,
 		.reap = own_reap,

@@ -32,7 +32,7 @@ static int find_program(char *path, size_t room)
 	slash = strrchr(path, '/');
 	if (!slash || (size_t)(slash + 1 - path) + sizeof(PEERS) > room)
 		return -1;
-	strcpy(slash + 1, PEERS);
+	memcpy(slash + 1, PEERS, sizeof(PEERS));
 	return access(path, X_OK);
 }
 
@@ -67,7 +67,8 @@ static int take(const json_t *all, struct bench_report *report)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach(all, i, one) {
+	json_array_foreach(all, i, one)
+	{
 		if (report->results == BENCH_RESULTS_MAX)
 			break;
 		if (harness_from_json(one, &report->result[report->results]))
@@ -82,12 +83,14 @@ int bench_peers(const struct bench_options *o, struct bench_report *report,
 {
 	char path[PATH_MAX];
 	json_t *all;
-	pid_t pid;
+	pid_t pid = -1;
 	int fd, r;
 
 	if (find_program(path, sizeof(path))) {
-		snprintf(why, room, "%s is not built, or not beside this "
-			 "program", PEERS);
+		snprintf(why, room,
+			 "%s is not built, or not beside this "
+			 "program",
+			 PEERS);
 		return -1;
 	}
 	fd = start(path, o, report->workers, &pid);

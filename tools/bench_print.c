@@ -16,15 +16,15 @@ static void print_latency(const struct bench_report *r, unsigned which)
 		       r->result[i].name, (unsigned long long)l->p50_ns,
 		       (unsigned long long)l->p99_ns,
 		       (unsigned long long)l->p999_ns,
-		       (unsigned long long)l->max_ns,
-		       (unsigned long long)l->n);
+		       (unsigned long long)l->max_ns, (unsigned long long)l->n);
 	}
 }
 
 static void print_streaming(const struct bench_report *r)
 {
 	printf("\nStreaming, million a second: median of the rounds, at most "
-	       "%u out, batches of %u\n", HARNESS_WINDOW, HARNESS_BATCH);
+	       "%u out, batches of %u\n",
+	       HARNESS_WINDOW, HARNESS_BATCH);
 	printf("  %-29s %9s %9s %9s %15s %8s\n", "", "median", "lowest",
 	       "highest", "rounds x n", "helped");
 	for (unsigned i = 0; i < r->results; i++) {
@@ -32,9 +32,8 @@ static void print_streaming(const struct bench_report *r)
 		uint64_t all = s->n * s->rounds;
 
 		printf("  %-29s %9.2f %9.2f %9.2f %4u x %8llu %6.0f %%\n",
-		       r->result[i].name, s->per_second / 1e6,
-		       s->lowest / 1e6, s->highest / 1e6, s->rounds,
-		       (unsigned long long)s->n,
+		       r->result[i].name, s->per_second / 1e6, s->lowest / 1e6,
+		       s->highest / 1e6, s->rounds, (unsigned long long)s->n,
 		       all ? 100.0 * (double)s->helped / (double)all : 0.0);
 	}
 	printf("  helped: no-ops that the submitter's thread executed "
@@ -42,8 +41,7 @@ static void print_streaming(const struct bench_report *r)
 }
 
 /* The best of the peers: most a second, least nanoseconds. */
-static const struct harness_result *
-best_streaming(const struct bench_report *r)
+static const struct harness_result *best_streaming(const struct bench_report *r)
 {
 	const struct harness_result *best = &r->result[r->own];
 
@@ -86,7 +84,8 @@ static void print_ratios(const struct bench_report *r)
 	for (unsigned i = 0; i < r->own; i++)
 		printf("  streaming, %-19s     %8.2f  times %s\n", own[i].name,
 		       ratio(own[i].streaming.per_second,
-			     peer->streaming.per_second), peer->name);
+			     peer->streaming.per_second),
+		       peer->name);
 	for (unsigned which = 0; which < HARNESS_DEPTHS; which++) {
 		peer = best_latency(r, which);
 		for (unsigned i = 0; i < r->own; i++)
@@ -135,8 +134,9 @@ int bench_print_json(const struct bench_options *o,
 	json_t *peers = json_array();
 
 	json_object_set_new(all, "version", json_string(mk_version()));
-	json_object_set_new(all, "engine", json_string(
-		o->engine.name ? o->engine.name : "cpu"));
+	json_object_set_new(
+		all, "engine",
+		json_string(o->engine.name ? o->engine.name : "cpu"));
 	json_object_set_new(all, "workers", json_integer(r->workers));
 	json_object_set_new(all, "quick", json_boolean(o->quick));
 	for (unsigned i = 0; i < r->results; i++)
@@ -145,10 +145,12 @@ int bench_print_json(const struct bench_options *o,
 	json_object_set_new(all, "own", own);
 	json_object_set_new(all, "peers", peers);
 	if (r->has_memory)
-		json_object_set_new(all, "memory", json_pack(
-			"{s:i,s:I,s:I}", "queue_entries",
-			(int)BENCH_QUEUE_ENTRIES, "caller_bytes",
-			(json_int_t)r->memory.caller_bytes, "worker_bytes",
-			(json_int_t)r->memory.worker_bytes));
+		json_object_set_new(
+			all, "memory",
+			json_pack("{s:i,s:I,s:I}", "queue_entries",
+				  (int)BENCH_QUEUE_ENTRIES, "caller_bytes",
+				  (json_int_t)r->memory.caller_bytes,
+				  "worker_bytes",
+				  (json_int_t)r->memory.worker_bytes));
 	return cli_print_json("bench", all);
 }

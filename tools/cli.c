@@ -64,8 +64,10 @@ int cli_number(const char *command, const char *option, const char *text,
 	value = strtoull(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || errno || value < min ||
 	    value > max) {
-		cli_usage(command, "%s is '%s', must be a number from %llu "
-			  "to %llu", option, text, (unsigned long long)min,
+		cli_usage(command,
+			  "%s is '%s', must be a number from %llu "
+			  "to %llu",
+			  option, text, (unsigned long long)min,
 			  (unsigned long long)max);
 		return -1;
 	}
@@ -80,8 +82,10 @@ int cli_isolation(const char *command, const char *text, uint32_t *out)
 	} else if (!strcmp(text, "none")) {
 		*out = MK_ISOLATION_NONE;
 	} else {
-		cli_usage(command, "--isolation is '%s', must be 'process' "
-			  "or 'none'", text);
+		cli_usage(command,
+			  "--isolation is '%s', must be 'process' "
+			  "or 'none'",
+			  text);
 		return -1;
 	}
 	return 0;
@@ -110,7 +114,8 @@ int cli_close_stdout(const char *command)
 int cli_print_json(const char *command, json_t *value)
 {
 	int r = value ? json_dumpf(value, stdout,
-				   JSON_INDENT(2) | JSON_PRESERVE_ORDER) : -1;
+				   JSON_INDENT(2) | JSON_PRESERVE_ORDER)
+		      : -1;
 
 	json_decref(value);
 	if (!r)

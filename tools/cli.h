@@ -14,8 +14,8 @@
 /* Exit codes of the program. */
 enum cli_exit {
 	CLI_OK = 0,
-	CLI_SOME_FAILED = 1, /* some input failed, or output was not written */
-	CLI_USAGE = 2        /* usage or set-up failed, or the device was lost */
+	CLI_SOME_FAILED = 1, /* an input failed, or output was not written */
+	CLI_USAGE = 2 /* usage or set-up failed, or the device was lost */
 };
 
 struct cli_command {

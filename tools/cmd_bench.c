@@ -31,8 +31,14 @@ static const char help[] =
 	"  megakernel bench --quick --isolation none --no-peers\n"
 	"  megakernel bench --json | jq '.own[].streaming.per_second'\n";
 
-enum { OPT_ENGINE = 256, OPT_WORKERS, OPT_ISOLATION, OPT_QUICK, OPT_NO_PEERS,
-       OPT_JSON };
+enum {
+	OPT_ENGINE = 256,
+	OPT_WORKERS,
+	OPT_ISOLATION,
+	OPT_QUICK,
+	OPT_NO_PEERS,
+	OPT_JSON
+};
 
 static const struct option options[] = {
 	{ "engine", required_argument, NULL, OPT_ENGINE },
@@ -118,8 +124,8 @@ static int run(const struct bench_options *o, struct bench_report *report)
 		if (!report->has_peers)
 			cli_error("bench", "without peers: %s", why);
 	}
-	return o->json ? bench_print_json(o, report) :
-			 bench_print_table(o, report);
+	return o->json ? bench_print_json(o, report)
+		       : bench_print_table(o, report);
 }
 
 int cmd_bench(int argc, char **argv)
@@ -135,15 +141,17 @@ int cmd_bench(int argc, char **argv)
 			return CLI_USAGE;
 	}
 	if (optind < argc)
-		return cli_usage("bench", "takes no argument, but '%s' was "
-				 "given", argv[optind]);
+		return cli_usage("bench",
+				 "takes no argument, but '%s' was "
+				 "given",
+				 argv[optind]);
 	report = calloc(1, sizeof(*report));
 	if (!report) {
 		cli_error("bench", "no memory");
 		return CLI_USAGE;
 	}
-	report->workers = o.engine.workers ? o.engine.workers :
-					     default_workers();
+	report->workers =
+		o.engine.workers ? o.engine.workers : default_workers();
 	status = run(&o, report);
 	free(report);
 	return status;

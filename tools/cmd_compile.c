@@ -106,8 +106,10 @@ static int compile(const struct compile *c)
 		return cli_library_error("compile", c->source, r);
 	r = mk_ctx_create(&c->params, &ctx);
 	if (r < 0)
-		return cli_library_error("compile", "no engine to check the "
-					 "module with", r);
+		return cli_library_error("compile",
+					 "no engine to check the "
+					 "module with",
+					 r);
 	n = handlers_of(ctx, c->out, h);
 	if (n < 0)
 		cli_library_error("compile", c->out, n);
@@ -124,13 +126,17 @@ static int compile(const struct compile *c)
 /* zeros.c: zeros.mkm, in the same directory. */
 static int name_output(struct compile *c)
 {
-	size_t length = strlen(c->source);
+	size_t length;
 
+	if (!c->source)
+		return -1;
 	if (c->out)
 		return 0;
+	length = strlen(c->source);
 	if (length > 2 && !strcmp(c->source + length - 2, ".c"))
 		length -= 2;
-	if (asprintf(&c->made_out, "%.*s.mkm", (int)length, c->source) < 0) {
+	if (asprintf(&c->made_out, "%.*s.mkm", (int)length, c->source) < 0 ||
+	    !c->made_out) {
 		c->made_out = NULL;
 		cli_error("compile", "no memory");
 		return -1;
@@ -165,9 +171,10 @@ static int parse(int argc, char **argv, struct compile *c)
 		}
 	}
 	if (optind + 1 != argc)
-		return cli_usage("compile", optind == argc ?
-				 "FILE.c is missing" :
-				 "takes one file, but %d were given",
+		return cli_usage("compile",
+				 optind == argc
+					 ? "FILE.c is missing"
+					 : "takes one file, but %d were given",
 				 argc - optind);
 	c->source = argv[optind];
 	return -1;

@@ -86,9 +86,10 @@ static json_t *engine_json(const struct mk_engine_info *e)
 	if (e->available < 0) {
 		json_object_set_new(o, "code",
 				    json_string(mk_code_name(e->available)));
-		json_object_set_new(o, "reason",
-				    json_string(e->reason[0] ? e->reason :
-						mk_strerror(e->available)));
+		json_object_set_new(
+			o, "reason",
+			json_string(e->reason[0] ? e->reason
+						 : mk_strerror(e->available)));
 		return o;
 	}
 	json_object_set_new(o, "device_name", json_string(e->device_name));
@@ -134,8 +135,10 @@ int cmd_info(int argc, char **argv)
 		json = true;
 	}
 	if (optind < argc)
-		return cli_usage("info", "takes no argument, but '%s' was "
-				 "given", argv[optind]);
+		return cli_usage("info",
+				 "takes no argument, but '%s' was "
+				 "given",
+				 argv[optind]);
 	n = mk_engine_list(NULL, 0);
 	if (n < 0)
 		return cli_library_error("info", "engines", n);

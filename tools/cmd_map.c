@@ -45,8 +45,14 @@ static const char help[] =
 	"all others are answered. 2: wrong usage, no engine, or the device was\n"
 	"lost: then lines are missing, and a message says how many.\n";
 
-enum { OPT_ENGINE = 256, OPT_WORKERS, OPT_READERS, OPT_ISOLATION, OPT_JSON,
-       OPT_STATS };
+enum {
+	OPT_ENGINE = 256,
+	OPT_WORKERS,
+	OPT_READERS,
+	OPT_ISOLATION,
+	OPT_JSON,
+	OPT_STATS
+};
 
 static const struct option options[] = {
 	{ "engine", required_argument, NULL, OPT_ENGINE },
@@ -117,7 +123,7 @@ static int parse(int argc, char **argv, struct map_options *o)
 		return cli_usage("map", "HANDLER and PATH are missing");
 	if (optind + 1 == argc)
 		return cli_usage("map", "PATH is missing ('-' is standard "
-				 "input)");
+					"input)");
 	o->handler = argv[optind];
 	return -1;
 }
@@ -147,9 +153,11 @@ static int stopped_early(struct map *m)
 		cli_error("map", "%s", m->fatal_text);
 		return CLI_SOME_FAILED;
 	}
-	cli_error("map", "%s%s", m->fatal == -MK_EDEVLOST ?
-		  "the device was lost: " : "", m->fatal_text);
-	cli_error("map", "ended after %llu files; %llu more were begun, and "
+	cli_error("map", "%s%s",
+		  m->fatal == -MK_EDEVLOST ? "the device was lost: " : "",
+		  m->fatal_text);
+	cli_error("map",
+		  "ended after %llu files; %llu more were begun, and "
 		  "%s have no line",
 		  (unsigned long long)m->files, (unsigned long long)left,
 		  m->walked ? "these" : "these and all later ones");
@@ -194,8 +202,7 @@ int cmd_map(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	status = CLI_USAGE;
-	if (!map_open(m, &o, argv + optind + 1,
-		      (unsigned)(argc - optind - 1)))
+	if (!map_open(m, &o, argv + optind + 1, (unsigned)(argc - optind - 1)))
 		status = run(m, argv + optind + 1,
 			     (unsigned)(argc - optind - 1));
 	map_close(m);

@@ -48,13 +48,16 @@ static int unknown(const char *name)
 	size_t length = strlen(name);
 
 	for (size_t i = 0; i < COMMANDS; i++)
-		if (length && !strncmp(commands[i].name, name,
-				       length < 3 ? length : 3))
-			return cli_usage(NULL, "there is no command '%s'; did "
-					 "you mean '%s'?", name,
-					 commands[i].name);
-	return cli_usage(NULL, "there is no command '%s'; there are info, map, "
-			 "bench and compile", name);
+		if (length &&
+		    !strncmp(commands[i].name, name, length < 3 ? length : 3))
+			return cli_usage(NULL,
+					 "there is no command '%s'; did "
+					 "you mean '%s'?",
+					 name, commands[i].name);
+	return cli_usage(NULL,
+			 "there is no command '%s'; there are info, map, "
+			 "bench and compile",
+			 name);
 }
 
 int main(int argc, char **argv)
@@ -74,7 +77,7 @@ int main(int argc, char **argv)
 		return cli_close_stdout(NULL);
 	}
 	for (size_t i = 0; i < COMMANDS; i++) {
-		if (strcmp(argv[1], commands[i].name))
+		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
 		/* getopt puts argv[0] before its messages */
 		snprintf(shown, sizeof(shown), "megakernel: %s", argv[1]);
@@ -82,7 +85,9 @@ int main(int argc, char **argv)
 		return commands[i].run(argc - 1, argv + 1);
 	}
 	if (argv[1][0] == '-')
-		return cli_usage(NULL, "there is no option '%s'; options come "
-				 "after the command", argv[1]);
+		return cli_usage(NULL,
+				 "there is no option '%s'; options come "
+				 "after the command",
+				 argv[1]);
 	return unknown(argv[1]);
 }

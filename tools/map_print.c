@@ -197,8 +197,8 @@ static int put_json(const char *text, size_t bytes, void *out)
 }
 
 static void print_json(struct map *m, const struct map_record *rec,
-		       const struct mk_map_state *s, const char *path,
-		       int code, const char *why)
+		       const struct mk_map_state *s, const char *path, int code,
+		       const char *why)
 {
 	json_t *line = json_object();
 
@@ -241,8 +241,10 @@ static int failure(struct map *m, const struct map_record *rec,
 	}
 	code = result_of(m, rec, s);
 	if (code)
-		snprintf(why, room, "the handler '%s' left no valid result "
-			 "(see megakernel/map.h)", m->name);
+		snprintf(why, room,
+			 "the handler '%s' left no valid result "
+			 "(see megakernel/map.h)",
+			 m->name);
 	return code;
 }
 
@@ -267,8 +269,8 @@ void map_print(struct map *m, struct map_record *rec)
 		print_json(m, rec, &s, path, code, why);
 	else if (!code && m->style == MAP_STYLE_SUM)
 		print_sum(m, rec, &s, path);
-	else if (!code || (rec->error && rec->answered &&
-			   m->style == MAP_STYLE_WC))
+	else if (!code ||
+		 (rec->error && rec->answered && m->style == MAP_STYLE_WC))
 		print_wc(m, &s, path); /* what was read is counted, as wc */
 	mk_count(&m->files, 1);
 	mk_count(&m->bytes, rec->bytes);

@@ -19,8 +19,8 @@ struct map_progress {
 	char *const *paths;
 	unsigned count;
 	uint64_t found; /* files counted so far */
-	bool counted;   /* that is all */
-	bool ending;    /* under lock */
+	bool counted; /* that is all */
+	bool ending; /* under lock */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;

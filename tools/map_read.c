@@ -7,9 +7,9 @@
 #include "base/order.h"
 #include "map_run.h"
 
-#define BATCH_MAX 32u    /* files taken, or slots submitted, at once */
-#define ROOM_MIN 16384u  /* a chunk with less than this left is full */
-#define ALIGN 64u        /* files begin on cache lines */
+#define BATCH_MAX 32u /* files taken, or slots submitted, at once */
+#define ROOM_MIN 16384u /* a chunk with less than this left is full */
+#define ALIGN 64u /* files begin on cache lines */
 
 /* A slot to be: what flush() submits. */
 struct part {
@@ -21,7 +21,7 @@ struct part {
 struct reader {
 	struct map *m;
 	uint32_t chunk; /* being filled; MAP_NO_CHUNK: none */
-	uint32_t used;  /* bytes of it */
+	uint32_t used; /* bytes of it */
 	unsigned batch; /* files to take at once */
 	unsigned parts;
 	struct part part[BATCH_MAX];
@@ -65,6 +65,10 @@ static unsigned submit_some(struct map *m, const struct part *p, unsigned n)
 		mk_add_relaxed(&m->in_flight, (uint64_t)r);
 		r = mk_queue_submit(m->queue, slot, (unsigned)r);
 	}
+	if (r == -MK_EDEVLOST) {
+		map_lost(m);
+		return 0;
+	}
 	if (r < 0) {
 		map_stop(m, r, "a slot could not be submitted: %s",
 			 mk_error_last()->text);
@@ -84,8 +88,10 @@ static void flush(struct reader *r)
 		int e = m->mapped ? 0 : upload(m, p);
 
 		if (e < 0) {
-			map_stop(m, e, "a file could not be copied to the "
-				 "device: %s", mk_error_last()->text);
+			map_stop(m, e,
+				 "a file could not be copied to the "
+				 "device: %s",
+				 mk_error_last()->text);
 			return;
 		}
 		/* pairs with the load in land(), map_reap.c */
@@ -265,8 +271,7 @@ static void read_file(struct reader *r, uint64_t sequence, int fd)
 		next = get_chunk(r);
 		if (next == MAP_NO_CHUNK)
 			return;
-		memcpy(chunk_at(m, next), chunk_at(m, r->chunk) + r->used,
-		       got);
+		memcpy(chunk_at(m, next), chunk_at(m, r->chunk) + r->used, got);
 		leave_chunk(r);
 		r->chunk = next;
 		end = fill(fd, chunk_at(m, next), MAP_CHUNK_BYTES, &got);

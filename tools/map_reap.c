@@ -44,7 +44,7 @@ static bool is_lost(int code)
 	       code == -MK_EMAYRUN || code == -MK_EPOISON;
 }
 
-static void device_lost(struct map *m)
+void map_lost(struct map *m)
 {
 	struct mk_error e;
 
@@ -63,7 +63,7 @@ static void land(struct map *m, const struct mk_completion *c)
 
 	map_pool_drop(&m->pool, flight >> 1);
 	if (is_lost(c->result)) {
-		device_lost(m);
+		map_lost(m);
 		return;
 	}
 	rec->value = c->value;
@@ -88,7 +88,7 @@ static unsigned reap(struct map *m)
 		int n = mk_queue_reap(m->queue, c, REAP_BATCH);
 
 		if (n < 0)
-			device_lost(m);
+			map_lost(m);
 		if (n <= 0)
 			return total;
 		for (int i = 0; i < n; i++)
@@ -178,7 +178,7 @@ void map_wait(struct map *m, uint64_t generation)
 			int r = mk_queue_wait(m->queue, 1, LOOK_AGAIN_NS);
 
 			if (r < 0 && r != -ETIME)
-				device_lost(m);
+				map_lost(m);
 		} else {
 			sleep_for_others(m);
 		}

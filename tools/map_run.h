@@ -2,9 +2,9 @@
 /*
  * `megakernel map`: files go round a window of records.
  *
- *	walk ──> record ──> read into a chunk ──> slot ──> engine
- *	                                                      │
- *	stdout <── print, in order <── record <── reap <──────┘
+ *	walk -> record -> read into a chunk -> slot -> engine
+ *	                                                  |
+ *	stdout <- print, in order <- record <- reap <-----+
  *
  * All threads are alike (map_read.c): each takes some files off the walk,
  * reads them into shared memory, submits a slot for each, then reaps and
@@ -156,6 +156,8 @@ bool map_finished(struct map *m);
 /* End early; the first code and text win. */
 void map_stop(struct map *m, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* End early: the device is lost, for the reason that the context keeps. */
+void map_lost(struct map *m);
 bool map_stopped(struct map *m);
 
 /* ---- map_print.c ------------------------------------------------------- */

@@ -8,7 +8,7 @@
 #include "map_run.h"
 
 #define RING_ENTRIES 4096u /* slots in flight at most */
-#define SPIN_NS 2000u      /* the cores have better to do than spin */
+#define SPIN_NS 2000u /* the cores have better to do than spin */
 #define IDLE_NS 10000u
 #define HANDLERS_SHOWN 8u
 
@@ -36,10 +36,11 @@ static size_t file_part(const char *text, const char **name)
 static int check_handler(struct map *m, const struct mk_handler_info *h)
 {
 	if (h->arg_bytes != sizeof(struct mk_map_args)) {
-		cli_error("map", "the handler '%s' takes %u bytes of "
+		cli_error("map",
+			  "the handler '%s' takes %u bytes of "
 			  "arguments, must be %zu: struct mk_map_args of "
-			  "megakernel/map.h", h->name, h->arg_bytes,
-			  sizeof(struct mk_map_args));
+			  "megakernel/map.h",
+			  h->name, h->arg_bytes, sizeof(struct mk_map_args));
 		return -1;
 	}
 	m->opcode = h->opcode;
@@ -97,11 +98,15 @@ static int load_handler(struct map *m, const char *spec, size_t length,
 	if (found == 1)
 		return check_handler(m, &h);
 	if (found)
-		cli_error("map", "%s: the file has several handlers, say "
-			  "which by FILE:NAME: %s", spec, names);
+		cli_error("map",
+			  "%s: the file has several handlers, say "
+			  "which by FILE:NAME: %s",
+			  spec, names);
 	else
-		cli_error("map", "%s: the file has no handler that takes "
-			  "struct mk_map_args of megakernel/map.h", spec);
+		cli_error("map",
+			  "%s: the file has no handler that takes "
+			  "struct mk_map_args of megakernel/map.h",
+			  spec);
 	return -1;
 }
 
@@ -115,9 +120,11 @@ static int find_handler(struct map *m, const char *spec)
 		return load_handler(m, spec, length, name);
 	if (mk_handler_find(m->ctx, spec, &h) >= 0)
 		return check_handler(m, &h);
-	cli_error("map", "there is no handler '%s'; built in are sha256, "
+	cli_error("map",
+		  "there is no handler '%s'; built in are sha256, "
 		  "count and crc32c; a source file of your own has to end in "
-		  ".c", spec);
+		  ".c",
+		  spec);
 	return -1;
 }
 
@@ -149,8 +156,9 @@ static int open_memory(struct map *m)
 	int r = mk_queue_create(m->ctx, &params, &m->queue);
 
 	if (r >= 0)
-		r = mk_buffer_create(m->ctx, (uint64_t)MAP_WINDOW *
-				     MK_MAP_STATE_BYTES, 0, &m->states);
+		r = mk_buffer_create(m->ctx,
+				     (uint64_t)MAP_WINDOW * MK_MAP_STATE_BYTES,
+				     0, &m->states);
 	if (r >= 0)
 		r = map_pool_open(m);
 	if (r >= 0 && m->mapped)
@@ -190,8 +198,9 @@ int map_open(struct map *m, const struct map_options *options,
 	if (open_context(m) || find_handler(m, options->handler) ||
 	    open_memory(m))
 		return -1;
-	m->style = options->json ? MAP_STYLE_JSON :
-		   m->opcode == MK_OP_COUNT ? MAP_STYLE_WC : MAP_STYLE_SUM;
+	m->style = options->json	      ? MAP_STYLE_JSON
+		   : m->opcode == MK_OP_COUNT ? MAP_STYLE_WC
+					      : MAP_STYLE_SUM;
 	if ((m->style == MAP_STYLE_WC && map_measure(m, paths, count) < 0) ||
 	    walk_init(&m->walk, paths, count) < 0) {
 		cli_error("map", "no memory to walk the directories");

@@ -7,8 +7,8 @@
 
 static void row(const char *name, uint64_t value, const char *unit)
 {
-	fprintf(stderr, "  %-26s %20llu%s%s\n", name,
-		(unsigned long long)value, *unit ? " " : "", unit);
+	fprintf(stderr, "  %-26s %20llu%s%s\n", name, (unsigned long long)value,
+		*unit ? " " : "", unit);
 }
 
 /* All answers were reaped, so the record follows from what was counted. */
@@ -21,8 +21,7 @@ static void dispatch_record(struct map *m, const struct mk_queue_stats *q,
 	memset(out, 0, sizeof(*out));
 	out->input_bytes = m->bytes;
 	out->output_bytes = m->results * MK_MAP_STATE_BYTES;
-	out->readback_bytes = out->output_bytes +
-			      answers * MK_COMPLETION_BYTES;
+	out->readback_bytes = out->output_bytes + answers * MK_COMPLETION_BYTES;
 	out->bytes_moved = out->readback_bytes + out->input_bytes +
 			   q->submitted * MK_SLOT_BYTES;
 	out->device_allocation_bytes =

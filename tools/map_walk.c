@@ -16,13 +16,13 @@
 
 struct walk_dir {
 	uint32_t references; /* atomic */
-	int fd;              /* -1: too many are open */
+	int fd; /* -1: too many are open */
 	uint32_t count;
-	int error;           /* errno that cut the list short */
-	char **names;        /* sorted; directories end with '/' */
+	int error; /* errno that cut the list short */
+	char **names; /* sorted; directories end with '/' */
 	char *arena;
 	size_t prefix_bytes;
-	char prefix[];       /* path, with a '/' at its end */
+	char prefix[]; /* path, with a '/' at its end */
 };
 
 /* ---- one directory ----------------------------------------------------- */
@@ -65,8 +65,9 @@ static unsigned char type_of(int fd, const struct dirent64 *e)
 		return e->d_type;
 	if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW))
 		return DT_REG; /* opening it tells why */
-	return S_ISREG(st.st_mode) ? DT_REG :
-	       S_ISDIR(st.st_mode) ? DT_DIR : DT_LNK;
+	return S_ISREG(st.st_mode)   ? DT_REG
+	       : S_ISDIR(st.st_mode) ? DT_DIR
+				     : DT_LNK;
 }
 
 static int arena_fill(struct arena *a, int fd, unsigned char *raw, int *error)
@@ -247,8 +248,7 @@ int walk_stat(const struct walk_item *item, struct stat *st)
 	if (!item->dir)
 		r = stat(item->name, st);
 	else if (item->dir->fd >= 0)
-		r = fstatat(item->dir->fd, item->name, st,
-			    AT_SYMLINK_NOFOLLOW);
+		r = fstatat(item->dir->fd, item->name, st, AT_SYMLINK_NOFOLLOW);
 	else if (walk_path(item, path, sizeof(path)) >= sizeof(path))
 		return -ENAMETOOLONG;
 	else
@@ -274,8 +274,8 @@ int walk_init(struct walk *w, char *const *paths, unsigned count)
 	w->count = count;
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return -errno;
-	w->open_max = limit.rlim_cur > 8192 ? 4096 :
-		      (uint32_t)(limit.rlim_cur / 2);
+	w->open_max =
+		limit.rlim_cur > 8192 ? 4096 : (uint32_t)(limit.rlim_cur / 2);
 	w->raw = malloc(RAW_BYTES);
 	return w->raw ? 0 : -ENOMEM;
 }
@@ -315,7 +315,7 @@ static int enter(struct walk *w, struct walk_item *item)
 
 	if (r == -ENOMEM)
 		return r;
-	if (r < 0) {
+	if (r < 0 || !dir) {
 		item->error = -r;
 		return 1;
 	}
@@ -333,7 +333,7 @@ static int next_argument(struct walk *w, struct walk_item *out)
 	struct stat st;
 
 	*out = (struct walk_item){ NULL, w->paths[w->next++], 0 };
-	if (strcmp(out->name, "-") && !stat(out->name, &st) &&
+	if (strcmp(out->name, "-") != 0 && !stat(out->name, &st) &&
 	    S_ISDIR(st.st_mode))
 		return enter(w, out);
 	return 1;

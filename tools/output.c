@@ -67,6 +67,7 @@ void output_format(struct output *o, const char *format, ...)
 	n = vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	if (n > 0)
-		output_put(o, text, (size_t)n < sizeof(text) ?
-				   (size_t)n : sizeof(text) - 1);
+		output_put(o, text,
+			   (size_t)n < sizeof(text) ? (size_t)n
+						    : sizeof(text) - 1);
 }

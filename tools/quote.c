@@ -18,8 +18,9 @@ void quote_sum(struct output *o, const char *name)
 		name += plain;
 		if (!*name)
 			return;
-		output_text(o, *name == '\n' ? "\\n" :
-			       *name == '\r' ? "\\r" : "\\\\");
+		output_text(o, *name == '\n'   ? "\\n"
+			       : *name == '\r' ? "\\r"
+					       : "\\\\");
 		name++;
 	}
 }

@@ -277,7 +277,8 @@ enum mk_slot_state {
 struct mk_ring {
 	struct mk_wire_header header;
 	uint32_t entries;   /* power of two */
-	uint32_t published; /* slots 0..published-1 are PUBLISHED, rest EMPTY */
+	uint32_t published; /* slots below it are PUBLISHED or have ended, the
+			     * rest are EMPTY */
 	uint64_t reserved[5];
 };
 

@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,13 +42,16 @@ int mk_error_copy(const struct mk_error *error)
 	return last.code;
 }
 
+static int positive(int code)
+{
+	return code == INT_MIN ? INT_MAX : code < 0 ? -code : code;
+}
+
 const char *mk_strerror(int code)
 {
 	const char *text;
 
-	if (code < 0)
-		code = -code;
-	switch (code) {
+	switch (positive(code)) {
 	case MK_OK:
 		return "success";
 #define TEXT_CASE(name, value, words) \
@@ -56,7 +60,7 @@ const char *mk_strerror(int code)
 		MK_CODES(TEXT_CASE)
 #undef TEXT_CASE
 	default:
-		text = strerrordesc_np(code);
+		text = strerrordesc_np(positive(code));
 		return text ? text : "unknown code";
 	}
 }
@@ -65,9 +69,7 @@ const char *mk_code_name(int code)
 {
 	const char *name;
 
-	if (code < 0)
-		code = -code;
-	switch (code) {
+	switch (positive(code)) {
 	case MK_OK:
 		return "MK_OK";
 #define NAME_CASE(name, value, words) \
@@ -76,7 +78,7 @@ const char *mk_code_name(int code)
 		MK_CODES(NAME_CASE)
 #undef NAME_CASE
 	default:
-		name = strerrorname_np(code);
+		name = strerrorname_np(positive(code));
 		return name ? name : "unknown";
 	}
 }

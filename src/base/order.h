@@ -56,8 +56,18 @@
 				    __ATOMIC_RELAXED, __ATOMIC_RELAXED)
 
 #if defined(__SSE2__)
-/* The upper word of a vector as it stands in a register: mk_store_release()
+/* The lower word of a vector as it stands in a register: mk_store_relaxed()
  * would take it through another register first. */
+static inline void mk_store_relaxed_low(uint64_t *p, __m128i words)
+{
+#if MK_TSAN
+	mk_store_relaxed(p, (uint64_t)_mm_cvtsi128_si64(words));
+#else
+	_mm_storel_epi64((void *)p, words);
+#endif
+}
+
+/* The upper word, in the same way. */
 static inline void mk_store_release_high(uint64_t *p, __m128i words)
 {
 #if MK_TSAN

@@ -105,7 +105,8 @@ unsigned mk_queue_collect(struct mk_queue *q, unsigned want)
 
 static enum mk_ending ending_of(int32_t result)
 {
-	switch (-result) {
+	/* unsigned: a handler may return INT32_MIN */
+	switch (0u - (uint32_t)result) {
 	case MK_EFAULT:
 		return MK_END_FAULTED;
 	case MK_EOPCODE:

@@ -269,7 +269,8 @@ static inline slot_stamp slot_encode(struct mk_wire_slot *wire,
 	unit = _mm_insert_epi16(unit, half[15], 5);
 	unit = _mm_insert_epi16(unit, half[23], 6);
 	unit = _mm_insert_epi16(unit, mark, 7);
-	_mm_storel_epi64((void *)&wire->unit[0].lo, unit);
+	/* a worker may look at it before it loses the race for the slot */
+	mk_store_relaxed_low(&wire->unit[0].lo, unit);
 	return unit;
 }
 
@@ -301,7 +302,8 @@ static inline slot_stamp slot_encode(struct mk_wire_slot *wire,
 {
 	uint64_t spill = (uint64_t)mark << MK_MARK_SHIFT;
 
-	wire->unit[0].lo = slot_header(slot);
+	/* a worker may look at it before it loses the race for the slot */
+	mk_store_relaxed(&wire->unit[0].lo, slot_header(slot));
 	spill |= unit_encode(&wire->unit[1], slot->arg64, mark);
 	spill |= unit_encode(&wire->unit[2], slot->arg64 + 2, mark) << 16;
 	return spill | unit_encode(&wire->unit[3], slot->arg64 + 4, mark)

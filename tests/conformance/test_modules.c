@@ -62,12 +62,13 @@ static const char source[] =
 	"	mk_value(task, mk_lanes(task));\n"
 	"	return (int32_t)mk_fetch_add(w, 0);\n"
 	"}\n"
-	/* while word a is below b, spin; ends when it is cancelled or late */
-	"MK_HANDLER(until, struct two)\n"
+	/* while word a is below b, spin, unless cancelled; word 9 counts */
+	"MK_HANDLER_THREAD(until, struct two)\n"
 	"{\n"
 	"	uint64_t *w = mk_observable(task, args->a);\n"
 	"	if (!w)\n"
 	"		return mk_fail(task);\n"
+	"	mk_fetch_add(mk_observable(task, 9), 1);\n"
 	"	while (mk_fetch_add(w, 0) < args->b)\n"
 	"		if (mk_cancelled(task))\n"
 	"			return -MK_ECANCELLED;\n"
@@ -309,12 +310,19 @@ static void io_full(struct conform *c)
 
 /* ---- slots that run long ------------------------------------------------ */
 
-static void submit_until(struct conform *c, struct mk_queue *q,
-			 uint64_t user_data, uint32_t word)
+/* Submit one that spins, and wait until it does. */
+static void start_until(struct conform *c, struct mk_queue *q,
+			uint64_t user_data, uint32_t word)
 {
+	uint64_t end = support_now() + SUPPORT_NS, before, runs;
 	struct two args = { word, 1 };
 
+	assert_int_equal(mk_queue_observe(q, 9, &before), 0);
 	support_submit(q, op(c, "until"), user_data, &args, sizeof(args));
+	do {
+		assert_true(support_now() < end);
+		assert_int_equal(mk_queue_observe(q, 9, &runs), 0);
+	} while (runs == before);
 }
 
 static void cancel_running(struct conform *c)
@@ -322,8 +330,7 @@ static void cancel_running(struct conform *c)
 	struct mk_queue *q = support_queue(c->ctx, 8);
 
 	load(c);
-	submit_until(c, q, 1, 0);
-	support_sleep(2 * SUPPORT_MS);
+	start_until(c, q, 1, 0);
 	assert_int_equal(mk_queue_wait(q, 1, 0), -ETIME);
 	assert_int_equal(mk_queue_destroy(q, SUPPORT_MS), -ETIME);
 	support_error(-ETIME, NULL);
@@ -340,8 +347,7 @@ static void busy(struct conform *c)
 
 	load(c);
 	assert_int_equal(mk_buffer_create(c->ctx, 16, 0, &b), 0);
-	submit_until(c, q, 1, 0);
-	support_sleep(2 * SUPPORT_MS);
+	start_until(c, q, 1, 0);
 	assert_int_equal(mk_ctx_quiesce(c->ctx, SUPPORT_MS), -ETIME);
 	assert_int_equal(mk_buffer_destroy(c->ctx, b, SUPPORT_MS), -ETIME);
 	assert_int_equal(mk_buffer_write(c->ctx, b, 0, "still", 5), 0);
@@ -428,8 +434,7 @@ static void held_up(struct conform *c)
 			assert_int_equal(mk_ctx_stats(c->ctx, &s), 0);
 			assert_true(support_now() < end);
 		} while (s.sleeps != sleeps);
-		submit_until(c, q, 1, 1);
-		support_sleep(2 * SUPPORT_MS);
+		start_until(c, q, 1, 1);
 		assert_int_equal(support_call(other, MK_OP_NOP, NULL,
 					      0).result, 0);
 		assert_int_equal(mk_queue_set_observable(q, 1, 1), 0);

@@ -225,14 +225,16 @@ static void fence(struct conform *c)
 {
 	struct copies k = copies_begin(c->ctx);
 	struct mk_op_copy a = { mk_buffer_ref(k.from), mk_buffer_ref(k.to),
-				0, 0, BIG };
+				0, 0, BIG / 16 };
 	struct mk_queue *q = support_queue(c->ctx, 32);
 
 	for (unsigned lap = 0; lap < 6; lap++) {
 		uint64_t fence = q->tail + 20;
 
-		for (unsigned i = 0; i < 20; i++)
+		for (unsigned i = 0; i < 20; i++) {
+			a.target_offset = i * a.bytes;
 			support_submit(q, MK_OP_COPY, i, &a, sizeof(a));
+		}
 		support_submit(q, MK_OP_FENCE, 99, NULL, 0);
 		support_submit(q, MK_OP_NOP, 100, NULL, 0);
 		for (uint64_t end = support_now() + SUPPORT_NS;

@@ -62,6 +62,23 @@ void cpu_attention_wake(struct cpu_worker *w)
 	wake_one(w, false);
 }
 
+/*
+ * If we get stuck, nobody rings, since we are attentive. One that falls asleep
+ * while others are attentive dozes; those that slept before we woke do not, so
+ * one of them has to wake and fall asleep again: once after each of our sleeps.
+ */
+void cpu_attention_watch(struct cpu_worker *w)
+{
+	uint64_t a;
+
+	if (w->watched)
+		return;
+	w->watched = true;
+	a = mk_load_relaxed(&w->engine->block->attention);
+	if (MK_ATTENTION(a, MK_ATTENTIVE) < 2)
+		wake_one(w, false);
+}
+
 void cpu_attention_drop(struct cpu_worker *w)
 {
 	struct mk_engine *e = w->engine;
@@ -109,6 +126,7 @@ void cpu_attention_sleep(struct cpu_worker *w, bool crowded)
 	if (!cpu_any_work(e) && mk_load_seq(&e->epoch) == w->epoch) {
 		mk_count(&w->block->sleeps, 1);
 		w->dozing = mk_futex_wait(&b->bell, bell, limit) != 0;
+		w->watched = false;
 	}
 	wake_up(b);
 }

@@ -31,7 +31,7 @@ static void cpu_name(char *out, size_t room)
 	while (f && fgets(line, sizeof(line), f)) {
 		char *value = strchr(line, ':');
 
-		if (strncmp(line, "model name", 10) || !value)
+		if (strncmp(line, "model name", 10) != 0 || !value)
 			continue;
 		value[strcspn(value, "\n")] = '\0';
 		snprintf(out, room, "%s", value + 2);

@@ -67,6 +67,7 @@ struct cpu_worker {
 	struct mk_wire_completion *untold; /* last answer nobody was told of */
 	uint64_t idle_since;
 	bool dozing;     /* woke by time: sleep again if there is nothing */
+	bool watched;    /* since it woke, another looks after it */
 	struct mk_task task;
 	uint8_t skip[MK_QUEUES_MAX]; /* rounds to pass a queue over */
 	uint8_t rest[MK_QUEUES_MAX]; /* how many next time */
@@ -105,6 +106,8 @@ void cpu_attention_raise(struct cpu_worker *w);
 /* Sleep until a producer rings, or not, if there is work. With `crowded`
  * only if more workers are attentive than should be when idle. */
 void cpu_attention_sleep(struct cpu_worker *w, bool crowded);
+/* Before what should be quick: see that another looks now and then. */
+void cpu_attention_watch(struct cpu_worker *w);
 /* Wake one worker if any sleeps. */
 void cpu_attention_wake(struct cpu_worker *w);
 bool cpu_any_work(struct mk_engine *e);

@@ -18,7 +18,6 @@
 #define TELL_EVERY 16u      /* answers to quick slots that may go untold */
 #define BACKLOG_NS 20000u   /* work worth waking another worker for */
 #define CLAIM_MOST 8u       /* tiny slots that are claimed at once */
-#define TINY_NS 250u        /* a handler cheaper than this is tiny */
 #define BACKLOG_REST 16u    /* after a wake-up, this many backlogs pass */
 #define CHEAP_NS 20u        /* what an opcode costs that is never timed */
 
@@ -208,12 +207,16 @@ static int32_t run(struct cpu_worker *w, struct cpu_queue *q,
 	uint32_t quick = mk_load_relaxed(&op->quick);
 	int32_t result;
 
-	if (quick == CPU_QUICK_ALWAYS ||
-	    (quick == CPU_QUICK && w->block->slots % RETIME_EVERY))
+	if (quick == CPU_QUICK_ALWAYS)
 		return run_entry(w, q, entry, slot);
-	if (quick == CPU_QUICK)
-		return run_timed(w, q, op, entry, slot);
+	/* it may take long this time: nobody else must have to wait for it */
 	tell(w, q);
+	if (quick == CPU_QUICK) {
+		cpu_attention_watch(w);
+		return w->block->slots % RETIME_EVERY ?
+			       run_entry(w, q, entry, slot) :
+			       run_timed(w, q, op, entry, slot);
+	}
 	cpu_attention_drop(w);
 	result = run_timed(w, q, op, entry, slot);
 	cpu_attention_raise(w);
@@ -325,15 +328,12 @@ static void look_at_backlog(struct cpu_worker *w, struct cpu_queue *q,
 	}
 }
 
-/* So cheap that claiming would cost more than running? */
+/* So cheap that claiming would cost more than running? One that only used to
+ * be so does not count: if it takes long, what was claimed with it is stuck. */
 static bool tiny(struct mk_engine *e, uint32_t opcode)
 {
-	struct cpu_op *op = &e->ops[opcode % MK_OPCODES];
-	uint32_t quick = mk_load_relaxed(&op->quick);
-
-	return quick == CPU_QUICK_ALWAYS ||
-	       (quick == CPU_QUICK &&
-		mk_load_relaxed(&op->cost_ns) < TINY_NS);
+	return mk_load_relaxed(&e->ops[opcode % MK_OPCODES].quick) ==
+	       CPU_QUICK_ALWAYS;
 }
 
 /*
@@ -353,7 +353,8 @@ static unsigned claimable(struct cpu_worker *w, struct cpu_queue *q,
 		/* pairs with the stamp of mk_queue_submit() */
 		if (!marked(mk_load_acquire(&unit->hi), t + n, q->shift))
 			break;
-		if (!tiny(w->engine, (uint16_t)unit->lo))
+		/* may be another slot's by now: then claiming fails */
+		if (!tiny(w->engine, (uint16_t)mk_load_relaxed(&unit->lo)))
 			return n ? n : 1;
 	}
 	return n;

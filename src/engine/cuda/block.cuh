@@ -59,7 +59,7 @@ MKD_SLOW void mkd_help_away(struct mkd_warp *w)
 	mkd_join(w);
 	/* the result was read before anything is called again */
 	mkd_sync_workers(threads);
-	w->fresh = true;
+	w->fresh = MKD_SPREAD;
 	if (!w->lane) {
 		mkd_store32(&w->me->busy, 0);
 		mkd_fence(); /* as in mkd_announce() */

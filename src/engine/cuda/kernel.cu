@@ -57,7 +57,7 @@ MKD_FN void mkd_restore(struct mkd_warp *w)
 	w->count = mkd_load32(&w->me->count);
 	mkd_enter(w, mkd_load32(&w->me->place));
 	w->hint = w->base;
-	w->fresh = true;
+	w->fresh = MKD_SPREAD;
 }
 
 /* What all workers are told, the same for all lanes. */
@@ -101,7 +101,7 @@ MKD_SLOW bool mkd_obey_away(struct mkd_warp *w)
 			first = false;
 		}
 		w->places = c.z;
-		w->fresh = true;
+		w->fresh = MKD_SPREAD;
 		if (c.x == MKD_RUN)
 			return true;
 		if (c.x == MKD_LEAVE)
@@ -177,7 +177,6 @@ MKD_FN bool mkd_round(struct mkd_warp *w)
 		mkd_learn(w, &p);
 	} else {
 		mkd_learn(w, &p);
-		w->fresh = w->fresh && !lines;
 		mkd_wait_on(w, lines != 0);
 	}
 	return mkd_look_for_orders(w, p.orders);
@@ -200,7 +199,7 @@ MKD_FN void mkd_work(uint32_t index)
 	w.want = w.count = w.place = w.places = 0;
 	w.base = w.hint = 0;
 	w.window = w.queue_state = w.epoch = 0;
-	w.fresh = true;
+	w.fresh = MKD_SPREAD;
 	w.eager = w.halted = false;
 	w.quiet = w.nap = w.unflushed = 0;
 	w.salt = index;

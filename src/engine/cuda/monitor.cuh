@@ -26,16 +26,21 @@ struct mkd_monitor {
 
 /* ---- waiting ----------------------------------------------------------- */
 
-/* Until all workers saw the epoch; false: the host gave this command up. */
+/* Until all workers saw the epoch; false: the host gave this command up, and
+ * it is a handler that would have to be waited for. */
 MKD_FN bool mkd_await(struct mkd_monitor *m, uint32_t epoch, uint32_t place,
 		      uint32_t seq)
 {
-	while (!mkd_all_saw(m->l, m->lane, epoch, place)) {
-		if (mkd_shfl(mkd_load32(&m->mail->cancel), 0) == seq)
+	for (;;) {
+		uint32_t seen = mkd_who_saw(m->l, m->lane, epoch, place);
+
+		if (seen == MKD_SEEN_ALL)
+			return true;
+		if (seen == MKD_SEEN_BUSY &&
+		    mkd_shfl(mkd_load32(&m->mail->cancel), 0) == seq)
 			return false;
 		mkd_nap(200);
 	}
-	return true;
 }
 
 MKD_FN uint32_t mkd_order(struct mkd_monitor *m, uint32_t order)

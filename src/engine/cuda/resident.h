@@ -17,6 +17,7 @@
 #define MKD_PLACES 512u  /* queues served at once, at most */
 #define MKD_ORPHANS 4u
 #define MKD_FORGOTTEN (~(uint64_t)0)
+#define MKD_BUSY_LIGHT 0x80000000u
 
 /*
  * A queue that is served. Who owns a ticket: below `next` exactly one worker,
@@ -55,7 +56,8 @@ enum mkd_queue_state {
 /* One worker in device memory, for the others to see. */
 struct mkd_worker {
 	uint32_t seen;  /* last epoch it acted on; store-release */
-	uint32_t busy;  /* place + 1 while it runs what may take long */
+	uint32_t busy;  /* place + 1 while it runs what may take long; or
+			 * MKD_BUSY_LIGHT */
 	uint32_t place; /* its seats, while the kernel is away */
 	uint32_t want;  /* spread mask, see kernel.cu; 0: no seats */
 	uint64_t base;

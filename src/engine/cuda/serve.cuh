@@ -69,7 +69,8 @@ struct mkd_poll {
 	struct mkd_unit orders; /* of struct mkd_state */
 	struct mkd_unit ends;   /* next, hint */
 	struct mkd_unit manner; /* window, state, heavy */
-	uint32_t mode;
+	uint32_t mode;          /* of the queue, if first is not 0 */
+	uint32_t first;         /* seats that were never read before */
 };
 
 /*
@@ -91,7 +92,11 @@ MKD_FN uint32_t mkd_poll(struct mkd_warp *w, uint32_t lines,
 	if (mine)
 		p->v = mkd_load16(w->slots + (t & w->mask) * MK_SLOT_BYTES +
 				  w->quarter * 16u);
-	p->mode = w->fresh ? mkd_load32((const uint32_t *)
+	/* who cancels slots sets the mode before; a slot that was not there
+	 * when it was read before cannot have been cancelled by then */
+	p->first = lines & w->fresh;
+	w->fresh &= ~lines;
+	p->mode = p->first ? mkd_load32((const uint32_t *)
 					(w->block + MKD_MODE_OFFSET)) : 0;
 	/* a unit without the mark of this lap is older, or not written yet */
 	whole = mkd_ballot(mine && p->v.w >> 16 == mkd_mark(w, t));
@@ -307,6 +312,8 @@ MKD_SLOW void mkd_light_away(const struct mkd_warp *w,
 	bool dirty = false;
 
 	mkd_gather(v, leader, &args);
+	if (!w->lane)
+		mkd_store32(&w->me->busy, MKD_BUSY_LIGHT);
 	mkd_acquire();
 	if (mine) {
 		mkd_task(w, &task, s->ticket, s->deadline_ns, 0, 1);
@@ -319,6 +326,8 @@ MKD_SLOW void mkd_light_away(const struct mkd_warp *w,
 		dirty = task.dirty != 0;
 	}
 	mkd_syncwarp();
+	if (!w->lane)
+		mkd_store32(&w->me->busy, 0);
 	if (dirty)
 		mkd_release();
 }
@@ -483,8 +492,8 @@ MKD_SLOW void mkd_fence_away(struct mkd_warp *w, uint32_t leader,
 	} else {
 		mkd_trade(w, s->relative);
 	}
-	/* cancelled meanwhile? */
-	w->fresh = true;
+	/* it may be cancelled meanwhile */
+	w->fresh |= 1u << leader;
 }
 
 MKD_FN void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
@@ -511,7 +520,7 @@ MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_poll *p,
 		      uint32_t got)
 {
 	const struct mkd_unit *v = &p->v;
-	bool mine = got >> w->lane & 1u, hot = w->fresh;
+	bool mine = got >> w->lane & 1u;
 	uint32_t next = (w->lane + 1u) & 31u;
 	uint64_t a = mkd_shfl(v->x, next) |
 		     (uint64_t)mkd_shfl(v->y, next) << 32;
@@ -528,7 +537,6 @@ MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_poll *p,
 	s.refused = false;
 	if (mine)
 		mkd_classify(w, v, a, p->mode, &s);
-	w->fresh = false;
 	done = mkd_ballot(s.kind == MKD_KIND_DONE);
 	if (done)
 		mkd_answer(w, s.kind == MKD_KIND_DONE, &s);
@@ -536,7 +544,7 @@ MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_poll *p,
 	if (!w->lane)
 		mkd_max64(&w->q->hint,
 			  w->base + (mkd_highest(got) >> 2) + 1u);
-	if (hot || mkd_bits(got) > 1u)
+	if ((got & p->first) || mkd_bits(got) > 1u)
 		mkd_burst(w, p);
 	light = mkd_ballot(s.kind == MKD_KIND_LIGHT);
 	if (light) {

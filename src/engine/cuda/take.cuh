@@ -206,7 +206,7 @@ MKD_FN bool mkd_find(struct mkd_warp *w)
 		if (!need)
 			continue;
 		pick = mkd_choose(w, among, &look);
-		w->fresh = true;
+		w->fresh = MKD_SPREAD;
 		w->halted = false;
 		w->eager = mkd_shfl(look.eager, pick) != 0;
 		if (need == MKD_NEED_ORPHAN ?

@@ -44,7 +44,7 @@ struct mkd_warp {
 	uint32_t window, queue_state;
 	uint32_t epoch, places;
 	/* manners */
-	bool fresh;  /* these seats were not polled yet */
+	uint32_t fresh; /* seats whose slots were not read yet */
 	bool eager;  /* much is coming: read all seats, not the next few */
 	bool halted; /* the queue is about to go */
 	uint32_t quiet; /* polls since something came */

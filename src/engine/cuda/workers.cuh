@@ -5,6 +5,12 @@
 
 #define MKD_STRICT 0xfffffffeu
 
+enum mkd_seen {
+	MKD_SEEN_ALL = 0,
+	MKD_SEEN_SOON = 1, /* those that miss are about to look */
+	MKD_SEEN_BUSY = 2  /* those that miss run handlers */
+};
+
 /*
  * Has every worker acted on this epoch? One that runs a handler is excused,
  * unless its slot is of queue `place`: it looks at everything anew when it
@@ -13,29 +19,35 @@
  * The caller made its change, then bumped the epoch (seq_cst); a worker says
  * that it is not busy, then looks (mkd_announce()).
  */
-MKD_FN bool mkd_all_saw(const struct mkd_launch *l, uint32_t lane,
-			uint32_t epoch, uint32_t place)
+MKD_FN uint32_t mkd_who_saw(const struct mkd_launch *l, uint32_t lane,
+			    uint32_t epoch, uint32_t place)
 {
 	const struct mkd_worker *workers = (const struct mkd_worker *)l->workers;
-	uint32_t n = l->workers_count;
+	uint32_t n = l->workers_count, missing = 0, late = 0;
 
 	mkd_fence();
 	for (uint32_t i = 0; i < n; i += MKD_LANES) {
-		bool ok = true;
+		uint32_t busy = 0, seen = epoch;
+		bool miss;
 
 		if (i + lane < n) {
-			uint32_t busy = mkd_load32(&workers[i + lane].busy);
-			uint32_t seen = mkd_load32(&workers[i + lane].seen);
-
-			ok = (int32_t)(seen - epoch) >= 0 ||
-			     (busy && place != MKD_STRICT &&
-			      busy != place + 1u);
+			busy = mkd_load32(&workers[i + lane].busy);
+			seen = mkd_load32(&workers[i + lane].seen);
 		}
-		if (mkd_ballot(!ok))
-			return false;
+		miss = (int32_t)(seen - epoch) < 0 &&
+		       (!busy || busy == MKD_BUSY_LIGHT ||
+			place == MKD_STRICT || busy == place + 1u);
+		missing |= mkd_ballot(miss);
+		late |= mkd_ballot(miss && !busy);
 	}
 	mkd_fence();
-	return true;
+	return !missing ? MKD_SEEN_ALL : late ? MKD_SEEN_SOON : MKD_SEEN_BUSY;
+}
+
+MKD_FN bool mkd_all_saw(const struct mkd_launch *l, uint32_t lane,
+			uint32_t epoch, uint32_t place)
+{
+	return mkd_who_saw(l, lane, epoch, place) == MKD_SEEN_ALL;
 }
 
 /* Make a change known. Returns the epoch to wait for. All lanes. */

@@ -148,7 +148,7 @@ static int mock_start(struct mk_engine *e)
 		return mk_error_set(-r, r, "mock", "no thread: %s",
 				    strerror(r));
 	e->started = true;
-	mk_store_seq(&e->block->attention, 1);
+	mk_store_seq(&e->block->attention, MK_ATTENTIVE);
 	mk_store_release(&e->block->state, MK_ENGINE_READY);
 	return 0;
 }
@@ -416,11 +416,6 @@ void mk_mock_answer(struct mk_engine *e, uint32_t index, uint64_t ticket,
 	pthread_mutex_unlock(&e->lock);
 	mk_mock_write(e, index, ticket,
 		      mk_mock_head(MK_MARK(ticket, shift), 0, result), value);
-}
-
-void mk_mock_attention(struct mk_engine *e, uint16_t asleep, uint16_t awake)
-{
-	mk_store_seq(&e->block->attention, (uint32_t)asleep << 16 | awake);
 }
 
 void mk_mock_lose(struct mk_ctx *ctx)

@@ -90,9 +90,6 @@ void mk_mock_write(struct mk_engine *e, uint32_t index, uint64_t ticket,
 /* The head word of an answer with any mark. */
 uint64_t mk_mock_head(uint16_t mark, uint16_t worker, int32_t result);
 
-/* Set the attention word: how many workers are asleep and awake. */
-void mk_mock_attention(struct mk_engine *e, uint16_t asleep, uint16_t awake);
-
 /* Answer nothing any more, and tell the context that the device is lost. */
 void mk_mock_lose(struct mk_ctx *ctx);
 
