@@ -4,6 +4,7 @@
 option(MK_WERROR "Treat warnings as errors" OFF)
 option(MK_EXAMPLES "Build examples/ even without tests" OFF)
 option(MK_BENCH "Build bench/" ON)
+option(MK_CUDA_EMULATION "Test the CUDA kernel's text on the CPU; slow" OFF)
 option(MK_COVERAGE "Count executed lines" OFF)
 option(MK_FUZZ "Build fuzz/ with libFuzzer; needs clang" OFF)
 set(MK_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize= takes them")
@@ -28,7 +29,11 @@ if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
 	message(FATAL_ERROR "libmegakernel is for Linux")
 endif()
 
-# C++ is wanted by header tests and bench peers only.
+# C++ is wanted by some tests and bench peers only. One that was installed
+# since the last time is found.
+if(NOT CMAKE_CXX_COMPILER)
+	unset(CMAKE_CXX_COMPILER CACHE)
+endif()
 check_language(CXX)
 if(CMAKE_CXX_COMPILER)
 	enable_language(CXX)

@@ -72,9 +72,11 @@ int main(void)
 	void *control = malloc(control_bytes), *ring = malloc(ring_bytes);
 	void *log = malloc(log_bytes);
 	struct mk_typed_dispatch_output out = { .endings = 0 };
-	struct mk_dispatch_input input = { .control = { control, control_bytes },
-					   .ring = { ring, ring_bytes },
-					   .debug_log = { log, log_bytes } };
+	struct mk_dispatch_input input = {
+		.control = { control, control_bytes },
+		.ring = { ring, ring_bytes },
+		.debug_log = { log, log_bytes },
+	};
 	struct mk_ctx *ctx;
 	int status;
 

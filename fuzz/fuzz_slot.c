@@ -96,8 +96,9 @@ static void refill_rows(bool published)
 	for (unsigned i = 0; i < ROW_SLOTS - 1; i++)
 		slots[i].opcode = (uint16_t)i;
 	if (published)
-		REQUIRE(!mk_ring_publish(bytes, sizeof(bytes), slots,
-					 ROW_SLOTS - 1));
+		REQUIRE(!mk_ring_publish(bytes,
+					 (uint64_t)mk_ring_bytes(ROW_SLOTS),
+					 slots, ROW_SLOTS - 1));
 	REQUIRE(!mk_buffer_write(ctx, row[1], 0, bytes, sizeof(bytes)));
 	memset(bytes, 0, sizeof(bytes));
 	REQUIRE(mk_log_encode_empty(8, bytes, sizeof(bytes)) > 0);

@@ -502,8 +502,8 @@ struct mk_queue_stats {
 			       * ending */
 	uint64_t faulted;     /* -MK_EFAULT */
 	uint64_t bad_opcode;  /* -MK_EOPCODE */
-	uint64_t bad_args;    /* -MK_EARGS, -MK_ERANGE, -MK_ESTALE, -MK_EFOREIGN,
-			       * -MK_EACCESS */
+	uint64_t bad_args;    /* -MK_EARGS, -MK_ERANGE, -MK_ESTALE,
+			       * -MK_EFOREIGN, -MK_EACCESS */
 	uint64_t expired;     /* -MK_EDEADLINE, -MK_EOVERRUN */
 	uint64_t cancelled;   /* -MK_ECANCELLED */
 	uint64_t lost;        /* -MK_ENOTRUN, -MK_EMAYRUN, -MK_EPOISON */

@@ -47,6 +47,7 @@ check | ci)
 	want command c++ g++
 	want command spin spin
 	want command mandoc mandoc
+	want command jq jq
 	want command pkg-config pkg-config
 	if [ "$level" = ci ]; then
 		want command valgrind valgrind

@@ -76,7 +76,7 @@ typedef unsigned long long uintptr_t;
 	X(MK_ENOTRUN, 5010, "the device was lost; the slot did not run")     \
 	X(MK_EMAYRUN, 5011, "the device was lost; the slot may have run")    \
 	X(MK_EPOISON, 5012, "the slot lost the device twice; quarantined")   \
-	X(MK_ESCRATCH, 5013, "more scratch memory was asked than a worker has") \
+	X(MK_ESCRATCH, 5013, "more scratch memory was asked than there is")   \
 	X(MK_EFULL, 5014, "the IO queue or debug log is full")               \
 	X(MK_EACCESS, 5015, "the buffer may only be read")                   \
 	/* 5101..5199: this queue */                                         \
@@ -134,7 +134,7 @@ struct mk_wire_unit {
  * unit[1..3]: argument words 0-3, 4-7, 8-11, the last half-word displaced
  */
 struct mk_wire_slot {
-	struct mk_wire_unit unit[4]; /* host: hi of unit 0 store-release, last */
+	struct mk_wire_unit unit[4]; /* host: hi of unit 0 last, release */
 };
 
 #define MK_MARK_SHIFT 48u
@@ -224,7 +224,8 @@ struct mk_op_print {
 };
 
 struct mk_op_row {
-	struct mk_ref control, ring, debug_log, io_queue; /* io_queue may be 0 */
+	struct mk_ref control, ring, debug_log;
+	struct mk_ref io_queue; /* may be 0 */
 };
 
 /* ---- the four buffers of a dispatch ---------------------------------- */
@@ -324,7 +325,7 @@ struct mk_io_queue {
 	struct mk_wire_header header;
 	uint32_t capacity; /* records, power of two */
 	uint32_t reserved0;
-	uint64_t posted;   /* records ever posted: record i is at i % capacity */
+	uint64_t posted;   /* records ever posted; i is at i % capacity */
 	uint64_t taken;    /* records the host has answered and freed */
 	uint64_t refused;  /* posts that found the queue full */
 	uint64_t reserved[2];
@@ -355,7 +356,7 @@ enum mk_engine_state {
 
 enum mk_queue_mode {
 	MK_MODE_RUN = 0,
-	MK_MODE_CANCEL = 1,     /* slots not yet claimed end with MK_ECANCELLED */
+	MK_MODE_CANCEL = 1,     /* slots not yet claimed end MK_ECANCELLED */
 	MK_MODE_CANCEL_SOME = 2 /* look at the cancel word of each slot */
 };
 
@@ -379,8 +380,8 @@ struct mk_context_block {
 	uint32_t workers_offset;   /* struct mk_worker_block[workers] */
 	uint64_t reserved0[3];
 	/* line 1 */
-	uint32_t state;            /* device: store-release; host: load-acquire */
-	int32_t error;             /* device: why state is FAILED */
+	uint32_t state;         /* device: store-release; host: load-acquire */
+	int32_t error;          /* device: why state is FAILED */
 	uint32_t reserved1[14];
 	/* line 2 */
 	uint32_t bell;             /* futex; host adds, device waits */
@@ -418,7 +419,7 @@ struct mk_queue_block {
 	uint32_t ext_offset;         /* struct mk_wire_ext[entries] */
 	uint32_t control_offset;     /* struct mk_control and its words */
 	uint32_t log_offset;         /* struct mk_debug_log and records */
-	uint32_t io_offset;          /* struct mk_io_queue and records; 0: none */
+	uint32_t io_offset;          /* struct mk_io_queue, records; 0: none */
 	uint32_t reserved1[2];
 	/* line 1 */
 	uint32_t mode;    /* enum mk_queue_mode, or-ed; host store-seq_cst */

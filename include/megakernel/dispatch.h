@@ -60,11 +60,11 @@ struct mk_dispatch_stats {
 				  * every try; 0 for resident rows */
 	uint64_t output_bytes;   /* in all output buffers returned */
 	uint64_t readback_bytes; /* copied out of memory that the engine writes:
-				  * answers (16 each), words, records, buffers */
+				  * answers (16), words, records, buffers */
 	uint64_t bytes_moved;    /* readback_bytes, and what was copied into
 				  * memory that the engine reads: slots (64
 				  * each), words, records */
-	uint64_t device_allocation_bytes; /* newly allocated for this dispatch */
+	uint64_t device_allocation_bytes; /* newly allocated for this one */
 	uint32_t device_allocation_events; /* in how many blocks */
 	uint32_t output_buffers; /* returned */
 	uint64_t latency_ns;     /* from call to return, every try included */

@@ -15,7 +15,8 @@
  *
  *		if (!x || !y)
  *			return mk_fail(task);
- *		for (uint32_t i = mk_lane(task); i < args->n; i += mk_lanes(task))
+ *		for (uint32_t i = mk_lane(task); i < args->n;
+ *		     i += mk_lanes(task))
  *			y[i] += args->a * x[i];
  *		return MK_OK;
  *	}

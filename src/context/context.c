@@ -274,25 +274,19 @@ int mk_ctx_create(const struct mk_ctx_params *params, struct mk_ctx **out)
 	return 0;
 }
 
-/* Stop every queue; the slots that have no answer at the deadline. */
-static int64_t stop_queues(struct mk_ctx *ctx, uint64_t deadline)
+/* Stop every queue, and wait for the slots that run. */
+static void stop_queues(struct mk_ctx *ctx, uint64_t deadline)
 {
-	int64_t left = 0;
-
 	for (struct mk_queue *q = ctx->queues; q; q = q->list)
 		mk_queue_stop(q, 0);
-	for (struct mk_queue *q = ctx->queues; q; q = q->list) {
-		int64_t n = mk_queue_drain(q, mk_time_left(deadline));
-
-		left += n < 0 ? mk_queue_end_lost(q) : n;
-	}
-	return left;
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		mk_queue_drain(q, mk_time_left(deadline));
 }
 
 int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
 	uint64_t deadline = mk_deadline_after(timeout_ns);
-	int64_t left;
+	int64_t left = 0;
 	int r = 0;
 
 	if (!ctx)
@@ -305,7 +299,7 @@ int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 	/* a paused engine could not end what is queued */
 	if (ctx->quiesced && ctx->engine && !ctx->ops->resume(ctx->engine))
 		ctx->quiesced = 0;
-	left = stop_queues(ctx, deadline);
+	stop_queues(ctx, deadline);
 	if (ctx->engine)
 		r = ctx->ops->close(ctx->engine, mk_time_left(deadline));
 	if (r)
@@ -316,6 +310,8 @@ int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 		struct mk_queue *q = ctx->queues;
 
 		ctx->queues = q->list;
+		/* counted when nobody can answer any more */
+		left += (int64_t)mk_queue_unanswered(q);
 		mk_queue_free(q);
 	}
 	ctx_free(ctx);

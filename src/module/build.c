@@ -352,6 +352,28 @@ static int set_source(struct build *b, const char *name, const char *path,
 	return 0;
 }
 
+/*
+ * An engine that compiles for its own device takes the text itself, under the
+ * name and the lines that its messages shall show.
+ */
+static int take_text(const struct build *b, int *image)
+{
+	size_t room = b->source.bytes + strlen(b->source.name) + 32;
+	char *text = malloc(room);
+	int n, rc;
+
+	if (!text)
+		return mk_error_set(-ENOMEM, ENOMEM, "mk_module_load",
+				    "no memory for the text of a module");
+	/* a name that would need escapes is left out of the messages */
+	n = strpbrk(b->source.name, "\"\\\n\r") ? 0 :
+		snprintf(text, room, "#line 1 \"%s\"\n", b->source.name);
+	memcpy(text + n, b->source.text, b->source.bytes);
+	rc = mk_image_create(text, (size_t)n + b->source.bytes, image);
+	free(text);
+	return rc;
+}
+
 int mk_module_build(const struct mk_toolchain *tc, const char *name,
 		    const char *path, const char *text, int *image)
 {
@@ -367,10 +389,13 @@ int mk_module_build(const struct mk_toolchain *tc, const char *name,
 	b->tc = &chosen;
 	b->engine = chosen.engine ? chosen.engine : "cpu";
 	rc = set_source(b, name, path, text);
-	if (!rc)
+	if (!rc && strcmp(b->engine, "cuda") == 0) {
+		rc = take_text(b, image);
+	} else if (!rc) {
 		rc = mk_tools_find(&chosen, &b->tools);
-	if (!rc)
-		rc = make(b, image);
+		if (!rc)
+			rc = make(b, image);
+	}
 	free(b->source.text);
 	free(b);
 	return rc;

@@ -320,17 +320,15 @@ int64_t mk_queue_destroy(struct mk_queue *q, uint64_t timeout_ns)
 	if (!q)
 		return 0;
 	ctx = q->ctx;
-	left = mk_queue_stop(q, timeout_ns);
-	if (left == -MK_EDEVLOST)
-		left = mk_queue_end_lost(q);
-	if (left < 0)
-		return left;
+	mk_queue_stop(q, timeout_ns);
 	pthread_mutex_lock(&ctx->lock);
 	r = mk_load_acquire(&ctx->lost) ? 0 :
 		ctx->ops->queue_detach(ctx->engine, q->desc.index,
 				       mk_time_left(deadline));
 	if (r == -MK_EDEVLOST)
 		r = 0;
+	/* counted when nobody can answer any more */
+	left = (int64_t)mk_queue_unanswered(q);
 	if (!r)
 		queue_unlink(ctx, q);
 	pthread_mutex_unlock(&ctx->lock);

@@ -105,6 +105,9 @@ bool mk_queue_answered(const struct mk_queue *q, uint64_t t);
 /* 0, or why mk_queue_submit() would refuse this slot. (submit.c) */
 int mk_queue_check(const struct mk_queue *q, const struct mk_slot *slot);
 
+/* Published slots that have no answer yet. Any thread. (wait.c) */
+uint64_t mk_queue_unanswered(const struct mk_queue *q);
+
 /* Move ready answers into the ready ring until it holds `want`; how many it
  * holds. (reap.c) */
 unsigned mk_queue_collect(struct mk_queue *q, unsigned want);

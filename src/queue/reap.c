@@ -48,14 +48,18 @@ static inline void ready_push(struct mk_queue *q, uint32_t index)
 	q->ready[q->ready_tail++ & q->mask] = index;
 }
 
-/* Look for answers behind a ticket that has none yet. */
-static void collect_early(struct mk_queue *q, unsigned want)
+/*
+ * Look for answers behind `next`, which has none yet. Returns true if it has
+ * one by now: it may have come before the one that was found behind it, so it
+ * goes first.
+ */
+static bool collect_early(struct mk_queue *q, unsigned want)
 {
 	uint64_t window = q->limit - q->next;
 	unsigned steps = window < SCAN_STEP ? (unsigned)window : SCAN_STEP;
 
 	if (window < 2)
-		return;
+		return false;
 	while (steps-- && q->ready_tail - q->ready_head < want) {
 		uint64_t t = q->scan;
 		uint32_t index;
@@ -66,14 +70,17 @@ static void collect_early(struct mk_queue *q, unsigned want)
 		q->scan = t + 1;
 		if (q->early[index] || !mk_queue_answered(q, t))
 			continue;
+		if (mk_queue_answered(q, q->next))
+			return true;
 		see_published(q, t);
 		q->early[index] = MK_EARLY_READY;
 		q->early_count++;
 		ready_push(q, index);
 	}
+	return false;
 }
 
-unsigned mk_queue_collect(struct mk_queue *q, unsigned want)
+static void collect_in_order(struct mk_queue *q, unsigned want)
 {
 	uint64_t next = q->next;
 
@@ -96,10 +103,21 @@ unsigned mk_queue_collect(struct mk_queue *q, unsigned want)
 		next++;
 	}
 	q->next = next;
-	if (q->ready_tail - q->ready_head < want && next != q->limit) {
-		q->limit = mk_load_relaxed(&q->tail);
-		collect_early(q, want);
-	}
+}
+
+unsigned mk_queue_collect(struct mk_queue *q, unsigned want)
+{
+	bool again;
+
+	do {
+		again = false;
+		collect_in_order(q, want);
+		if (q->ready_tail - q->ready_head < want &&
+		    q->next != q->limit) {
+			q->limit = mk_load_relaxed(&q->tail);
+			again = collect_early(q, want);
+		}
+	} while (again);
 	return (unsigned)(q->ready_tail - q->ready_head);
 }
 

@@ -36,7 +36,7 @@ static inline unsigned get_run(struct mk_queue *q, unsigned n,
 {
 	uint64_t entries = (uint64_t)q->mask + 1;
 	uint64_t tail = mk_load_relaxed(&q->tail);
-	uint64_t used, run, left;
+	uint64_t used, run, left, high;
 
 	do {
 		/* pairs with the store in mk_queue_advance(): what the reaper
@@ -51,8 +51,10 @@ static inline unsigned get_run(struct mk_queue *q, unsigned n,
 		if (run > n)
 			run = n;
 	} while (!mk_cas_relaxed(&q->tail, &tail, tail + run));
-	if (used + run > mk_load_relaxed(&q->high))
-		mk_store_relaxed(&q->high, used + run);
+	high = mk_load_relaxed(&q->high);
+	while (used + run > high &&
+	       !mk_cas_relaxed(&q->high, &high, used + run))
+		;
 	*out = &q->slots[tail & q->mask];
 	return (unsigned)run;
 }
@@ -109,14 +111,6 @@ int mk_queue_get_wait(struct mk_queue *q, unsigned n, struct mk_slot **out,
 	}
 }
 
-static inline uint64_t slot_header(const struct mk_slot *slot)
-{
-	uint64_t header;
-
-	memcpy(&header, slot, sizeof(header));
-	return header;
-}
-
 /* Every header field is valid from 0 to a maximum. */
 #define HEADER_MOST                                                     \
 	((uint64_t)(MK_OPCODES - 1) | (uint64_t)(MK_TENANTS - 1) << 16 | \
@@ -168,10 +162,22 @@ static inline bool headers_alike(const struct headers *h)
 		 (uint16_t)_mm_cvtsi128_si32(differ));
 }
 #else
+static inline uint64_t slot_header(const struct mk_slot *slot)
+{
+	uint64_t header;
+
+	memcpy(&header, slot, sizeof(header));
+	return header;
+}
+
+/* Priorities from MK_PRIORITIES to 7 carry out of their three bits. */
+#define PRIORITY_CARRY ((8ull - MK_PRIORITIES) << 32)
+
 static inline void headers_begin(struct headers *h, const struct mk_slot *slot)
 {
-	h->any = h->carry = h->differ = 0;
-	h->first = slot_header(slot);
+	h->any = h->first = slot_header(slot);
+	h->carry = h->first + PRIORITY_CARRY;
+	h->differ = 0;
 }
 
 static inline void headers_add(struct headers *h, const struct mk_slot *slot)
@@ -180,8 +186,7 @@ static inline void headers_add(struct headers *h, const struct mk_slot *slot)
 
 	h->any |= header;
 	h->differ |= header ^ h->first;
-	/* priorities from MK_PRIORITIES to 7 carry out of their three bits */
-	h->carry |= header + ((8ull - MK_PRIORITIES) << 32);
+	h->carry |= header + PRIORITY_CARRY;
 }
 
 static inline void headers_end(struct headers *h)
@@ -389,8 +394,8 @@ int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 	uint64_t head = mk_load_relaxed(&q->head);
 	uint64_t ticket = head + ((index - head) & q->mask);
 	uint16_t mark = MK_MARK(ticket, q->shift);
-	struct mk_wire_slot *wire = &q->ring[index];
 	const struct mk_slot *last;
+	struct mk_wire_slot *wire;
 	uint64_t attention;
 	unsigned bad;
 
@@ -400,6 +405,7 @@ int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 	bad = first_bad(q, slots, n);
 	if (bad < n)
 		return submit_refused(&slots[bad], bad);
+	wire = &q->ring[index];
 	/* all but the last, in pairs, which saves a loop's worth of counting;
 	 * pairs with the workers' load-acquire of the same word */
 	last = slots + n - 1;

@@ -81,15 +81,14 @@ void mk_queue_release(struct mk_queue *q)
 		return; /* full: it is readable, which is what we want */
 }
 
-static bool answered_all(const struct mk_queue *q, uint64_t *left)
+uint64_t mk_queue_unanswered(const struct mk_queue *q)
 {
 	uint64_t tail = mk_load_acquire(&q->tail);
+	uint64_t left = 0;
 
-	*left = 0;
 	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++)
-		if (mk_queue_published(q, t) && !mk_queue_answered(q, t))
-			++*left;
-	return !*left;
+		left += mk_queue_published(q, t) && !mk_queue_answered(q, t);
+	return left;
 }
 
 /* Wait until all that was published has its answer. Looks at the rings only,
@@ -103,7 +102,8 @@ static int64_t drain(struct mk_queue *q, uint64_t timeout_ns)
 		uint32_t seen;
 
 		for (unsigned i = 0; i < MK_SPIN_LOOKS; i++) {
-			if (answered_all(q, &left))
+			left = mk_queue_unanswered(q);
+			if (!left)
 				return 0;
 			mk_pause();
 		}
@@ -114,7 +114,7 @@ static int64_t drain(struct mk_queue *q, uint64_t timeout_ns)
 		/* as in wait_sleep() */
 		seen = mk_load_seq(&q->block->event);
 		mk_store_seq(&q->block->waiters, 1);
-		if (!answered_all(q, &left) &&
+		if (mk_queue_unanswered(q) &&
 		    mk_load_seq(&q->ctx->lost) != MK_LOST)
 			mk_futex_wait(&q->block->event, seen,
 				      mk_time_left(deadline));

@@ -136,7 +136,8 @@ static struct known structs[] = {
 
 static struct known values[] = {
 #define C(name) { #name, "", "", (uint64_t)(name), 0, false },
-#define CODE(name, value, text) { #name, "", text, (uint64_t)(value), 0, false },
+#define CODE(name, value, text) \
+	{ #name, "", text, (uint64_t)(value), 0, false },
 	CONSTANTS(C) MK_CODES(CODE)
 #undef C
 #undef CODE

@@ -25,7 +25,8 @@ static void deadlines(struct conform *c)
 
 	submit_by(q, 1, 0);
 	assert_int_equal(support_reap(q).result, -MK_EDEADLINE);
-	submit_by(q, 2, support_now() - 1);
+	/* an engine's clock may be some microseconds off ours */
+	submit_by(q, 2, support_now() - SUPPORT_MS);
 	assert_int_equal(support_reap(q).result, -MK_EDEADLINE);
 	submit_by(q, 3, support_now() + SUPPORT_NS);
 	assert_int_equal(support_reap(q).result, 0);
@@ -288,11 +289,12 @@ static void full_ring(struct conform *c)
 	assert_int_equal(support_balance(q).got, 4);
 	for (int i = -1; i < 3; i++)
 		mk_slot_init(s + i, MK_OP_NOP, (uint64_t)i);
-	/* in pieces, the last first: later slots wait for the earlier */
+	/* in pieces, the last first: later slots may wait for the earlier */
 	assert_int_equal(mk_queue_submit(q, s - 1, 1), 1);
 	assert_int_equal(mk_queue_submit(q, s + 2, 1), 1);
 	support_sleep(SUPPORT_MS);
-	assert_int_equal(mk_queue_wait(q, 1, 0), -ETIME);
+	n = mk_queue_wait(q, 1, 0);
+	assert_true(n == -ETIME || (n > 0 && strcmp(c->engine, "cpu")));
 	assert_int_equal(mk_queue_submit(q, s, 2), 2);
 	assert_int_equal(mk_queue_wait(q, 4, SUPPORT_NS), 4);
 	/* answered is not free: only advancing frees */
@@ -394,11 +396,14 @@ static void event_fd(struct conform *c)
 	assert_int_equal(mk_queue_drain(q, SUPPORT_NS), 0);
 	while (mk_queue_reap(q, &a, 1) == 1)
 		;
-	/* armed, nothing to come: quiet */
-	while (readable(fd, 0))
+	/* armed, nothing to come: quiet, once an engine that tells late has
+	 * told what it had to */
+	for (unsigned late = 0; readable(fd, 5); late++) {
+		assert_true(late < 4);
 		assert_int_equal(read(fd, &word, sizeof(word)), 8);
+		assert_int_equal(mk_queue_peek(q, &a, 1), 0);
+	}
 	assert_int_equal(mk_queue_peek(q, &a, 1), 0);
-	assert_false(readable(fd, 5));
 	support_submit(q, MK_OP_NOP, 1, NULL, 0);
 	assert_true(readable(fd, 60000));
 	support_queue_end(q);

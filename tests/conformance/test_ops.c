@@ -56,7 +56,8 @@ static void words(struct conform *c)
 
 static void words_outside(struct conform *c)
 {
-	static const uint32_t bad[] = { 64, 65, 1u << 16, 1u << 29, UINT32_MAX };
+	static const uint32_t bad[] = { 64, 65, 1u << 16, 1u << 29,
+					UINT32_MAX };
 	struct mk_queue *q = support_queue(c->ctx, 8);
 	struct mk_op_word w = { 0, 1, 5, 0 };
 	struct mk_completion a;

@@ -54,6 +54,18 @@ static void is_refused(struct mk_queue *q, uint64_t header, int32_t result)
 	assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
 }
 
+/* The counts of a context, once they say that n slots were answered: a
+ * resident kernel writes them a little after the answers. */
+static void stats_of(struct mk_ctx *ctx, uint64_t n, struct mk_ctx_stats *s)
+{
+	uint64_t end = support_now() + SUPPORT_NS;
+
+	do
+		assert_int_equal(mk_ctx_stats(ctx, s), 0);
+	while (s->slots < n && support_now() < end);
+	assert_int_equal(s->slots, n);
+}
+
 static void opcodes(struct conform *c)
 {
 	static const uint16_t bad[] = { 10, 15, 19, 31, 32, 255, 256, 257,
@@ -65,8 +77,7 @@ static void opcodes(struct conform *c)
 		is_refused(q, support_header(bad[i], 0, 0, 0, 0),
 			   -MK_EOPCODE);
 	assert_int_equal(support_balance(q).bad_opcode, 10);
-	assert_int_equal(mk_ctx_stats(c->ctx, &stats), 0);
-	assert_int_equal(stats.slots, 20);
+	stats_of(c->ctx, 20, &stats);
 	assert_int_equal(stats.failed, 10);
 	assert_int_equal(stats.cancelled, 10);
 	support_queue_end(q);
@@ -99,8 +110,7 @@ static void counted(struct conform *c)
 
 	is_refused(q, support_header(0, UINT16_MAX, 255, 0, 0), -MK_ERANGE);
 	is_refused(q, support_header(UINT16_MAX, 70, 9, 0, 0), -MK_EOPCODE);
-	assert_int_equal(mk_ctx_stats(c->ctx, &s), 0);
-	assert_int_equal(s.slots, 4);
+	stats_of(c->ctx, 4, &s);
 	for (unsigned i = 0; i < MK_TENANTS; i++)
 		sum += s.by_tenant[i];
 	assert_int_equal(sum, 4);

@@ -41,6 +41,8 @@
 #define MKD_BYTES_OF(space, name) ((uint32_t)space::mk_entry_##name.arg_bytes)
 #define MKD_WIDTH_OF(space, name) ((uint32_t)space::mk_entry_##name.width)
 
+#define MKD_CLOCK_MARGIN_NS 20000000u /* threads may have to wait */
+
 struct mkd_unit {
 	uint32_t x, y, z, w;
 };

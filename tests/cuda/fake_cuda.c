@@ -208,7 +208,7 @@ static CUresult cuCtxPopCurrent_v2(CUcontext *ctx)
 	return 0;
 }
 
-/* ---- memory ---------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------- */
 
 static CUresult cuMemAlloc_v2(CUdeviceptr *at, size_t bytes)
 {
@@ -297,7 +297,7 @@ static CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes,
 	return 0;
 }
 
-/* ---- streams and kernels ----------------------------------------------------- */
+/* ---- streams and kernels ------------------------------------------------- */
 
 static CUresult cuStreamCreate(CUstream *s, unsigned flags)
 {
@@ -375,7 +375,8 @@ static void *kernel_main(void *arg)
 {
 	(void)arg;
 	if (fake_run.emulate)
-		fake_run.emulate(&fake_run.launch, fake_run.blocks, fake_run.threads);
+		fake_run.emulate(&fake_run.launch, fake_run.blocks,
+				 fake_run.threads);
 	else
 		fake_monitor(&fake_run.launch);
 	mk_store_release(&fake_run.ended, 1);
@@ -409,7 +410,8 @@ static CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy,
 	}
 	mk_store_release(&fake_run.ended, 0);
 	kernel_stream = s;
-	fake_run.started = !pthread_create(&fake_run.thread, NULL, kernel_main, NULL);
+	fake_run.started = !pthread_create(&fake_run.thread, NULL, kernel_main,
+					   NULL);
 	return fake_run.started ? 0 : MKC_OUT_OF_MEMORY;
 }
 
@@ -432,7 +434,7 @@ static CUresult cuFuncGetAttribute(int *value, int which, CUfunction f)
 	return 0;
 }
 
-/* ---- modules -------------------------------------------------------------------- */
+/* ---- modules ------------------------------------------------------------- */
 
 void *__real_dlopen(const char *name, int flags);
 void *__real_dlsym(void *library, const char *name);
@@ -532,7 +534,7 @@ static CUresult cuModuleGetGlobal_v2(CUdeviceptr *at, size_t *bytes,
 	return 0;
 }
 
-/* ---- NVRTC ------------------------------------------------------------------------- */
+/* ---- NVRTC --------------------------------------------------------------- */
 
 struct fake_program {
 	const char *source;
@@ -629,7 +631,8 @@ static const char entry[] =
 	"extern \"C\" __attribute__((visibility(\"default\")))\n"
 	"size_t mkd_info_bytes;\nsize_t mkd_info_bytes = sizeof(mkd_info);\n";
 
-static int fake_read_file(const char *path, char **out, size_t *bytes, size_t head)
+static int fake_read_file(const char *path, char **out, size_t *bytes,
+			  size_t head)
 {
 	FILE *f = fopen(path, "r");
 	struct stat st;
@@ -733,7 +736,7 @@ static int nvrtcGetCUBIN(void *program, char *out)
 	return 0;
 }
 
-/* ---- the libraries -------------------------------------------------------------------- */
+/* ---- the libraries ------------------------------------------------------- */
 
 static char driver_library, nvrtc_library;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tests/conformance/test_refusals.c on the resident kernel's own text, emulated.
+ * tests/conformance/test_refusals.c on the resident kernel's own text,
+ * emulated.
  *
  * ctest-link: -Wl,--wrap=dlopen -Wl,--wrap=dlsym
  * ctest-timeout: 600

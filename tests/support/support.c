@@ -159,7 +159,7 @@ void support_inject(struct mk_queue *q, struct mk_slot *slot, uint64_t header,
 	struct mk_wire_slot *w = &q->ring[index];
 	uint32_t attention;
 
-	w->unit[0].lo = header;
+	mk_store_relaxed(&w->unit[0].lo, header);
 	for (int i = 0; i < 3; i++) {
 		w->unit[i + 1].lo = args[2 * i];
 		w->unit[i + 1].hi = (args[2 * i + 1] & low) | mark;
@@ -194,6 +194,17 @@ unsigned support_fds(void)
 unsigned support_threads(void)
 {
 	return entries_of("/proc/self/task");
+}
+
+void support_threads_are(unsigned n)
+{
+	uint64_t end = support_now() + SUPPORT_NS;
+
+	while (support_threads() != n) {
+		if (support_now() > end)
+			fail_msg("%u threads, not %u", support_threads(), n);
+		support_sleep(SUPPORT_MS);
+	}
 }
 
 unsigned support_children(void)

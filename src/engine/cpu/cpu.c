@@ -426,9 +426,9 @@ static int cpu_module_bind(struct mk_engine *e, uint32_t id,
 		    map[i].opcode >= MK_OPCODES ||
 		    !mk_cpu_module_entry(&e->modules, id, map[i].name))
 			return mk_error_set(-MK_ENOHANDLER, 0, "cpu engine",
-					    "module %u has no handler \"%.47s\" "
-					    "for opcode %u", id, map[i].name,
-					    map[i].opcode);
+					    "module %u has no handler "
+					    "\"%.47s\" for opcode %u", id,
+					    map[i].name, map[i].opcode);
 	}
 	for (unsigned i = 0; i < count; i++) {
 		struct cpu_op *op = &e->ops[map[i].opcode];

@@ -323,7 +323,7 @@ void mkc_code_close(struct mk_engine *e)
 	}
 }
 
-/* ---- modules -------------------------------------------------------------- */
+/* ---- modules ------------------------------------------------------------- */
 
 static int read_source(const struct mk_module_desc *d, struct mkc_source **out)
 {

@@ -123,7 +123,7 @@ void mkc_leave(struct mk_engine *e)
 	e->d->ctx_pop(&was);
 }
 
-/* ---- open ----------------------------------------------------------------- */
+/* ---- open ---------------------------------------------------------------- */
 
 /*
  * A block on every multiprocessor and as many workers in it as there are to
@@ -326,7 +326,7 @@ static int cuda_open(const struct mk_engine_config *config,
 	return mk_error_copy(&why);
 }
 
-/* ---- start and close -------------------------------------------------------- */
+/* ---- start and close ----------------------------------------------------- */
 
 /* Until the kernel has compared the layouts and says so. */
 static int wait_ready(struct mk_engine *e)
@@ -390,30 +390,30 @@ static int cuda_start(struct mk_engine *e)
 
 static int cuda_close(struct mk_engine *e, uint64_t timeout_ns)
 {
+	bool inside;
 	int r;
 
 	pthread_mutex_lock(&e->lock);
 	/* a lost device may refuse even this, and has nothing to leave */
-	if (e->d->ctx_push(e->ctx))
+	inside = !e->d->ctx_push(e->ctx);
+	if (!inside)
 		mkc_lost(e, MKC_INVALID_DEVICE, "entering the context");
 	r = e->failed ? 0 : mkc_step_aside(e, timeout_ns);
-	if (r && !e->failed) {
-		mkc_leave(e);
-		pthread_mutex_unlock(&e->lock);
-		return r;
-	}
+	if (r && !e->failed)
+		return end(e, r);
 	e->paused = true; /* nobody brings it back */
 	pthread_mutex_unlock(&e->lock);
 	mkc_service_stop(e);
 	if (!e->failed)
 		mk_store_release(&e->block->state, MK_ENGINE_STOPPED);
 	close_inside(e);
-	mkc_leave(e);
+	if (inside)
+		mkc_leave(e);
 	engine_free(e);
 	return 0;
 }
 
-/* ---- pause -------------------------------------------------------------------- */
+/* ---- pause --------------------------------------------------------------- */
 
 static int pause_inside(struct mk_engine *e, uint64_t timeout_ns)
 {
@@ -454,7 +454,7 @@ static int cuda_resume(struct mk_engine *e)
 	return r ? r : end(e, resume_inside(e));
 }
 
-/* ---- the rest, behind the lock ------------------------------------------------- */
+/* ---- the rest, behind the lock ------------------------------------------- */
 
 static int cuda_queue_attach(struct mk_engine *e,
 			     const struct mk_queue_desc *d, int event_fd)

@@ -20,6 +20,10 @@
 #define MKD_BYTES_OF(space, name) ((uint32_t)space::mk_bytes_##name)
 #define MKD_WIDTH_OF(space, name) ((uint32_t)space::mk_width_##name)
 
+/* How late the host's time may reach us; deadlines are looked at by a clock
+ * that is ahead by this much rather than behind. */
+#define MKD_CLOCK_MARGIN_NS 2000u
+
 struct mkd_unit {
 	uint32_t x, y, z, w;
 };

@@ -114,7 +114,7 @@ struct mk_engine {
 
 #define MKC_ZEROS (1u << 20)
 #define MKC_NAP_NS 20000u     /* between two looks at something slow */
-#define MKC_GRACE_NS 5000000000u /* for what takes microseconds if all is well */
+#define MKC_GRACE_NS 5000000000u /* for what takes microseconds if all well */
 
 /* ---- cuda.c ------------------------------------------------------------ */
 

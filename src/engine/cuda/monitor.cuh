@@ -275,8 +275,8 @@ MKD_FN void mkd_report_low(struct mkd_monitor *m, uint32_t place)
 	for (uint32_t i = 0; i < MKD_ORPHANS; i++) {
 		uint64_t packed = mkd_load64(&q->orphan[i]);
 
-		if (packed && packed >> 8 < low)
-			low = packed >> 8;
+		if (packed && mkd_packed_low(packed) < low)
+			low = mkd_packed_low(packed);
 	}
 	mkd_store64(&m->mail->low[place], low);
 }
@@ -305,14 +305,26 @@ MKD_SLOW void mkd_leave(struct mkd_monitor *m, uint32_t reason)
 	}
 }
 
-/* The host's clock, when it told it anew. */
+/*
+ * The host's clock, when it told it anew. What it told is late by as long as
+ * it took to get here; of all that was told, the least late counts, less what
+ * the two clocks may have drifted apart since.
+ */
 MKD_FN void mkd_clock(struct mkd_monitor *m, uint64_t clock_ns)
 {
+	uint64_t now = mkd_time(), kept, offset;
+
 	if (clock_ns == m->clock_ns)
 		return;
+	if (!m->lane) {
+		offset = clock_ns - now + MKD_CLOCK_MARGIN_NS;
+		kept = mkd_load64(&m->state->clock_offset);
+		kept -= (clock_ns - m->clock_ns) / 8192u;
+		if (!m->clock_ns || (int64_t)(offset - kept) > 0)
+			kept = offset;
+		mkd_store64(&m->state->clock_offset, kept);
+	}
 	m->clock_ns = clock_ns;
-	if (!m->lane)
-		mkd_store64(&m->state->clock_offset, clock_ns - mkd_time());
 }
 
 MKD_FN uint64_t mkd_mail_clock(const struct mkd_monitor *m)

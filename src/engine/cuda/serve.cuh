@@ -411,7 +411,8 @@ MKD_SLOW void mkd_run_away(struct mkd_warp *w, const struct mkd_unit *v,
 		dirty = mkd_call_block(w, &args, s);
 	else
 		dirty = mkd_run_warp(w, &args, s);
-	if (s->opcode == MK_OP_SHUTDOWN && mkd_shfl((uint32_t)s->result, 0) == 0)
+	if (s->opcode == MK_OP_SHUTDOWN &&
+	    mkd_shfl((uint32_t)s->result, 0) == 0)
 		mkd_shut(w);
 	if (!w->lane && dirty)
 		mkd_release();
@@ -468,7 +469,7 @@ MKD_FN void mkd_trade(struct mkd_warp *w, uint64_t relative)
 	if (!w->lane)
 		for (uint32_t i = 0; i < MKD_ORPHANS && !traded; i++) {
 			theirs = mkd_load64(&w->q->orphan[i]);
-			traded = theirs && theirs >> 8 < relative;
+			traded = theirs && mkd_packed_low(theirs) < relative;
 			if (traded)
 				theirs = mkd_swap64(&w->q->orphan[i], mine);
 		}

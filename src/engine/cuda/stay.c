@@ -122,6 +122,7 @@ static void post(struct mk_engine *e, uint32_t command, uint32_t index,
 {
 	struct mkd_mail *m = e->mail;
 
+	mkc_tell_time(e);
 	if (bytes)
 		memcpy(m->payload, payload, bytes);
 	mk_store_relaxed(&m->command, command);

@@ -13,6 +13,10 @@
  * How many wait on a queue follows `window`: a few tickets past the last one
  * that was seen published when it is quiet, many in a burst. Workers without
  * seats look over the queues in device memory, where that costs nobody.
+ *
+ * Where there are hardly more workers than queues, nobody waits on a queue:
+ * workers look at the next slots of 32 queues in one go, and claim what they
+ * have seen published.
  */
 #ifndef MK_CUDA_TAKE_CUH
 #define MK_CUDA_TAKE_CUH
@@ -52,7 +56,20 @@ MKD_FN bool mkd_light(uint64_t heavy, uint64_t next)
 /* There are hardly more workers than queues: nobody can stay on a queue. */
 MKD_FN bool mkd_crowded(const struct mkd_warp *w)
 {
-	return (uint64_t)w->places * 4u >= (uint64_t)w->l->workers_count * 3u;
+	return w->places > 1u &&
+	       (uint64_t)w->places * 4u >= (uint64_t)w->l->workers_count * 3u;
+}
+
+/* Is the slot of this ticket there? Its first unit is enough to know. */
+MKD_FN bool mkd_published(const struct mkd_queue *q, uint64_t relative)
+{
+	uint64_t slots = mkd_load64(&q->slots);
+	uint64_t ticket = mkd_load64(&q->first) + relative;
+	uint32_t mask = mkd_load32(&q->entries) - 1u;
+	struct mkd_unit v = mkd_load16(slots + (ticket & mask) *
+						       MK_SLOT_BYTES);
+
+	return v.w >> 16 == MK_MARK(ticket, mkd_load32(&q->shift));
 }
 
 /* Would this worker's help be too much? All idle workers see the same need,
@@ -99,6 +116,9 @@ MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
 	else if (gap <= (int64_t)(window / 2u) &&
 		 mkd_volunteer(w, place, 1u + (window - (uint32_t)gap) / n))
 		look.need = MKD_NEED_ROOM;
+	if (look.need && look.need < MKD_NEED_ORPHAN && mkd_crowded(w) &&
+	    !mkd_published(q, next))
+		look.need = MKD_NEED_NONE;
 	if (look.need)
 		look.priority = mkd_load32(&q->priority);
 	return look;
@@ -144,6 +164,12 @@ MKD_FN void mkd_enter(struct mkd_warp *w, uint32_t place)
 	w->mask = mkd_load32(&q->entries) - 1u;
 	w->shift = mkd_load32(&q->shift);
 	w->queue_index = mkd_load32(&q->index);
+}
+
+/* The lowest ticket in an orphan word. */
+MKD_FN uint64_t mkd_packed_low(uint64_t packed)
+{
+	return (packed >> 8) + mkd_lowest((uint32_t)packed & 0xffu);
 }
 
 MKD_FN void mkd_sit(struct mkd_warp *w, uint64_t packed)
@@ -278,12 +304,15 @@ MKD_FN void mkd_consider_leaving(struct mkd_warp *w)
 	uint32_t floor = mkd_floor(w, light);
 	int64_t ahead = (int64_t)(w->base + mkd_low_seat(w) - w->hint);
 
-	if (w->halted || w->quiet < w->l->tuning.patience || w->quiet & 3u)
+	if (w->halted)
 		return;
 	if (mkd_crowded(w)) {
-		mkd_drop(w);
+		if (w->quiet > 2u)
+			mkd_drop(w);
 		return;
 	}
+	if (w->quiet < w->l->tuning.patience || w->quiet & 3u)
+		return;
 	if (ahead < (int64_t)floor || !mkd_return(w))
 		return;
 	if (!w->lane && w->window != floor)

@@ -154,29 +154,33 @@ MKD_FN void mkd_flush_word(const struct mkd_warp *w, uint32_t word)
 #define MKD_WORD_OF(field) \
 	((uint32_t)MK_OFFSETOF(struct mk_worker_block, field) / 8u)
 
+/* The number of slots last: who finds it finds the others. */
 MKD_SLOW void mkd_flush_away(const struct mkd_warp *w)
 {
 	uint32_t words = sizeof(*w->counters) / 8u;
-	uint32_t word = 0;
+	uint32_t word = MKD_WORD_OF(failed);
 
 	mkd_syncwarp();
 	mkd_fence();
 	switch (w->lane) {
-	case 0: word = MKD_WORD_OF(slots); break;
-	case 1: word = MKD_WORD_OF(failed); break;
-	case 2: word = MKD_WORD_OF(cancelled); break;
-	case 3: word = MKD_WORD_OF(tenant) + (w->key >> 8 & 0xffu); break;
-	case 4: word = MKD_WORD_OF(priority) + (w->key >> 16 & 7u); break;
-	case 5: word = MKD_WORD_OF(opcodes) + (w->key & 0xffu); break;
+	case 1: word = MKD_WORD_OF(cancelled); break;
+	case 2: word = MKD_WORD_OF(tenant) + (w->key >> 8 & 0xffu); break;
+	case 3: word = MKD_WORD_OF(priority) + (w->key >> 16 & 7u); break;
+	case 4: word = MKD_WORD_OF(opcodes) + (w->key & 0xffu); break;
 	default: break;
 	}
 	if (w->key != MKD_KEY_MANY) {
-		if (w->lane < 6)
+		if (w->lane < 5)
 			mkd_flush_word(w, word);
 	} else {
-		for (word = MKD_WORD_OF(slots) + w->lane; word < words;
+		for (word = MKD_WORD_OF(failed) + w->lane; word < words;
 		     word += MKD_LANES)
 			mkd_flush_word(w, word);
+	}
+	mkd_syncwarp();
+	if (!w->lane) {
+		mkd_release();
+		mkd_flush_word(w, MKD_WORD_OF(slots));
 	}
 	mkd_syncwarp();
 }

@@ -22,7 +22,8 @@ enum mkd_seen {
 MKD_FN uint32_t mkd_who_saw(const struct mkd_launch *l, uint32_t lane,
 			    uint32_t epoch, uint32_t place)
 {
-	const struct mkd_worker *workers = (const struct mkd_worker *)l->workers;
+	const struct mkd_worker *workers =
+		(const struct mkd_worker *)l->workers;
 	uint32_t n = l->workers_count, missing = 0, late = 0;
 
 	mkd_fence();
