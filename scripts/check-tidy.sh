@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 tidy=${CLANG_TIDY:-clang-tidy}
 if ! command -v "$tidy" >/dev/null 2>&1; then
 	echo "skipped: clang-tidy is not installed"
-	exit 0
+	exit 77
 fi
 if [ ! -f "$build/compile_commands.json" ]; then
 	echo "check-tidy: no compile_commands.json in $build" >&2

@@ -147,7 +147,7 @@ static void wire(void **state)
 	(void)state;
 	for (unsigned lap = 0; lap < 3000; lap++) {
 		unsigned n = 1 + lap % 4, have = 0;
-		struct mk_slot *s, copy[4];
+		struct mk_slot *s = NULL, copy[4];
 
 		n = (unsigned)mk_queue_get(q, n, &s);
 		for (unsigned i = 0; i < n; i++) {

@@ -101,8 +101,6 @@ static int read_table(const struct mk_module_table *t, const char *what,
 	uint64_t n;
 	int rc;
 
-	/* mk_error_set() never returns 0, so load() gave a table */
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	if (t->abi != MK_ABI_VERSION || t->fingerprint != MK_FINGERPRINT)
 		return mk_error_set(-MK_EMODULE, 0, "mk_module_load",
 				    "%s was compiled for ABI version %u, "

@@ -56,28 +56,41 @@ static void keep_cached(int dir, const uint64_t key[2], unsigned handlers,
 	close(fd);
 }
 
+static void program_key(const struct mk_engine *e, const struct mkc_program *p,
+			const char *compiler, uint64_t key[2])
+{
+	const int numbers[] = { e->major, e->minor, e->d->version };
+
+	mkc_program_key(p, compiler, numbers, 3, key);
+}
+
 static int build(struct mk_engine *e, struct mkc_image *out)
 {
 	struct mk_error before = *mk_error_last();
 	struct mkc_program p;
+	bool compiled = true;
 	uint64_t key[2];
 	int dir, r;
 
 	r = mkc_program_write(e->sources, block_threads(e), &p);
 	if (r)
 		return r;
-	mkc_program_key(&p, e->major, e->minor, e->d->version, key);
 	dir = mk_cache_open(NULL);
-	if (!find_cached(dir, key, out)) {
-		mk_error_copy(&before); /* a miss is no failure */
-	} else {
+	/* without a compiler its version is "", and whatever one made will do */
+	program_key(e, &p, mkc_compiler_version(), key);
+	r = find_cached(dir, key, out);
+	if (r)
 		r = mkc_compile(p.text, p.headers, p.header_count, e->major,
 				e->minor, out);
-		if (!r) {
-			keep_cached(dir, key, p.handlers, out);
-			mk_error_copy(&before);
-		}
+	else
+		compiled = false;
+	if (!r && compiled) {
+		keep_cached(dir, key, p.handlers, out);
+		program_key(e, &p, "", key);
+		keep_cached(dir, key, p.handlers, out);
 	}
+	if (!r)
+		mk_error_copy(&before); /* a miss is no failure */
 	if (dir >= 0)
 		close(dir);
 	mkc_program_free(&p);
@@ -256,7 +269,7 @@ static int swap(struct mk_engine *e, const struct mkc_image *image)
 		r = read_info(e, module);
 	if (r) {
 		why = *mk_error_last();
-		if (module && !e->failed)
+		if (module)
 			e->d->module_unload(module);
 		return mk_error_copy(&why);
 	}
@@ -314,7 +327,7 @@ void mkc_code_close(struct mk_engine *e)
 {
 	struct mkc_source *s;
 
-	if (e->module && !e->failed)
+	if (e->module && !e->on)
 		e->d->module_unload(e->module);
 	e->module = NULL;
 	while ((s = e->sources)) {

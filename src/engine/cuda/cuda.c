@@ -226,15 +226,15 @@ static int open_streams(struct mk_engine *e)
 	return mkc_fail(e->d, r, "cuda engine", "making a stream");
 }
 
-/* Free what there is; the kernel is off, or lost. The context is current. */
+/* Free what there is. The context is current, if it can be. */
 static void close_inside(struct mk_engine *e)
 {
 	mkc_queues_free(e);
 	mkc_code_close(e);
 	mkc_memory_close(e);
-	if (e->side && !e->failed)
+	if (e->side && !e->on)
 		e->d->stream_destroy(e->side);
-	if (e->stream && !e->failed)
+	if (e->stream && !e->on)
 		e->d->stream_destroy(e->stream);
 	e->side = e->stream = NULL;
 }
@@ -398,9 +398,10 @@ static int cuda_close(struct mk_engine *e, uint64_t timeout_ns)
 	inside = !e->d->ctx_push(e->ctx);
 	if (!inside)
 		mkc_lost(e, MKC_INVALID_DEVICE, "entering the context");
-	r = e->failed ? 0 : mkc_step_aside(e, timeout_ns);
+	r = mkc_step_aside(e, timeout_ns);
 	if (r && !e->failed)
 		return end(e, r);
+	mkc_settle(e);
 	e->paused = true; /* nobody brings it back */
 	pthread_mutex_unlock(&e->lock);
 	mkc_service_stop(e);

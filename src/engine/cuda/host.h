@@ -146,6 +146,9 @@ int mkc_command(struct mk_engine *e, uint32_t command, uint32_t index,
  * not in time; all of them work on. */
 int mkc_step_aside(struct mk_engine *e, uint64_t timeout_ns);
 
+/* The same after a failure, as far as possible: see e->on afterwards. */
+void mkc_settle(struct mk_engine *e);
+
 /* Back to where it was before stepping aside. */
 int mkc_step_back(struct mk_engine *e);
 

@@ -189,13 +189,13 @@ int mkc_memory_open(struct mk_engine *e)
 
 static void chunk_free(struct mk_engine *e, struct mkc_chunk *c)
 {
-	if (!e->failed)
+	if (!e->on)
 		e->d->mem_free(c->base);
 	mk_space_fini(&c->space);
 	free(c);
 }
 
-/* The kernel is off. Of a driver that failed nothing is asked any more. */
+/* The kernel is off; or it cannot be ended, and nothing can be freed. */
 void mkc_memory_close(struct mk_engine *e)
 {
 	struct mkc_chunk *c;
@@ -207,13 +207,13 @@ void mkc_memory_close(struct mk_engine *e)
 	}
 	free(e->buffers);
 	e->buffers = NULL;
-	if (e->arena && !e->failed)
+	if (e->arena && !e->on)
 		e->d->mem_free(e->arena);
-	if (e->zeros && !e->failed)
+	if (e->zeros && !e->on)
 		e->d->host_free(e->zeros);
-	if (e->mail && !e->failed)
+	if (e->mail && !e->on)
 		e->d->host_free(e->mail);
-	if (e->registered)
+	if (e->registered && !e->on)
 		e->d->host_unregister(e->region.base);
 	e->arena = 0;
 	e->zeros = NULL;

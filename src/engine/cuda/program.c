@@ -239,17 +239,16 @@ void mkc_program_free(struct mkc_program *p)
 	memset(p, 0, sizeof(*p));
 }
 
-void mkc_program_key(const struct mkc_program *p, int major, int minor,
-		     int driver, uint64_t key[2])
+void mkc_program_key(const struct mkc_program *p, const char *compiler,
+		     const int *numbers, unsigned count, uint64_t key[2])
 {
-	const int numbers[] = { major, minor, driver };
-	const char *words[] = { "cuda", mkc_compiler_version(),
-				mkc_compiler_options(), p->text };
+	const char *words[] = { "cuda", compiler, mkc_compiler_options(),
+				p->text };
 	XXH3_state_t state;
 	XXH128_hash_t hash;
 
 	XXH3_128bits_reset(&state);
-	XXH3_128bits_update(&state, numbers, sizeof(numbers));
+	XXH3_128bits_update(&state, numbers, count * sizeof(*numbers));
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		XXH3_128bits_update(&state, words[i], strlen(words[i]) + 1);
 	for (unsigned i = 0; i < p->header_count; i++) {

@@ -49,8 +49,9 @@ int mkc_program_write(struct mkc_source *sources, unsigned threads,
 		      struct mkc_program *out);
 void mkc_program_free(struct mkc_program *p);
 
-/* What the program and the options come to, for the cache. */
-void mkc_program_key(const struct mkc_program *p, int major, int minor,
-		     int driver, uint64_t key[2]);
+/* What the program, the compiler's options, the compiler and these numbers
+ * come to, for the cache. */
+void mkc_program_key(const struct mkc_program *p, const char *compiler,
+		     const int *numbers, unsigned count, uint64_t key[2]);
 
 #endif

@@ -25,7 +25,6 @@ int mkc_lost(struct mk_engine *e, CUresult result, const char *what)
 	e->why = *mk_error_last();
 	e->why.code = -MK_EDEVLOST;
 	e->failed = true;
-	e->on = false;
 	mk_store_relaxed(&e->block->error, -MK_EDEVLOST);
 	/* pairs with whoever watches the state */
 	mk_store_release(&e->block->state, MK_ENGINE_FAILED);
@@ -79,20 +78,20 @@ int mkc_look(struct mk_engine *e)
 	r = e->d->stream_query(e->stream);
 	e->looked_ns = mk_now_ns();
 	if (r == MKC_NOT_READY)
-		return 0;
+		return mkc_check(e);
+	e->on = false;
 	if (r)
 		return mkc_lost(e, r, "the kernel ended");
-	e->on = false;
 	/* pairs with the monitor's store before it ends */
-	if (mk_load_acquire(&e->mail->reason) == MKD_REASON_ABI) {
+	if (mk_load_acquire(&e->mail->reason) == MKD_REASON_ABI &&
+	    !e->failed) {
 		e->failed = true;
 		mk_error_set(-MK_EABI, 0, "cuda engine",
 			     "the kernel found another layout in the shared "
 			     "memory than its own");
 		e->why = *mk_error_last();
-		return e->why.code;
 	}
-	return 0;
+	return mkc_check(e);
 }
 
 /* Wait until the kernel is off; it was told to leave. */
@@ -222,6 +221,27 @@ int mkc_step_aside(struct mk_engine *e, uint64_t timeout_ns)
 	if (!r)
 		mkc_memory_tidy(e);
 	return r;
+}
+
+/*
+ * After a failure: the kernel may still be there, and then nothing can be
+ * freed. Ask it to leave, for as long as that takes if all is well.
+ */
+void mkc_settle(struct mk_engine *e)
+{
+	static const uint32_t orders[] = { MKD_CMD_HOLD, MKD_CMD_LEAVE };
+	uint64_t deadline = mk_deadline_after(MKC_GRACE_NS);
+
+	for (unsigned i = 0; i < 2 && e->on; i++) {
+		post(e, orders[i], 0, 0, NULL, 0);
+		for (unsigned looks = 0; e->on && mk_time_left(deadline);
+		     looks++) {
+			if (i < 1 && mk_load_acquire(&e->mail->ack) == e->seq)
+				break;
+			mkc_look(e);
+			nap(looks);
+		}
+	}
 }
 
 int mkc_step_back(struct mk_engine *e)
