@@ -19,8 +19,8 @@ const char *mk_version(void)
 	return MK_VERSION_STRING;
 }
 
-int mk_error_set(int code, int native, const char *operation,
-		 const char *format, ...)
+int (mk_error_set)(int code, int native, const char *operation,
+		   const char *format, ...)
 {
 	va_list ap;
 

@@ -15,8 +15,8 @@ int mk_error_set(int code, int native, const char *operation,
 	__attribute__((format(printf, 4, 5)));
 
 #if defined(__clang_analyzer__)
-/* It sees one file at a time: tell it that a code other than 0 comes back. */
-#define mk_error_set(code, ...) ((void)mk_error_set(code, __VA_ARGS__), (code))
+/* It sees one file at a time: tell it that what comes back is negative. */
+#define mk_error_set(...) ((void)(mk_error_set)(__VA_ARGS__), -1)
 #endif
 
 /* Take over an error from elsewhere (another thread or process). */

@@ -48,9 +48,13 @@ int mk_ctx_check(struct mk_ctx *ctx, const char *operation)
 
 void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
 {
-	mk_ctx_fail(ctx, why);
+	/* both in one: who sees the one finds the other */
+	pthread_mutex_lock(&ctx->error_lock);
+	if (!ctx->first_error.code)
+		ctx->first_error = *why;
 	/* seq_cst: the waiters' side is in wait_sleep() */
 	mk_store_seq(&ctx->lost, MK_LOST);
+	pthread_mutex_unlock(&ctx->error_lock);
 	pthread_mutex_lock(&ctx->list_lock);
 	for (struct mk_queue *q = ctx->queues; q; q = q->list)
 		mk_queue_close_lost(q);

@@ -67,7 +67,7 @@ static int end(int fd, int rc, int *image)
 
 int mk_image_create(const void *data, uint64_t bytes, int *image)
 {
-	int fd, rc = begin(bytes, &fd);
+	int fd = -1, rc = begin(bytes, &fd);
 
 	return rc ? rc : end(fd, write_all(fd, data, bytes), image);
 }
@@ -95,7 +95,7 @@ static int copy_all(int to, int from, uint64_t offset, uint64_t bytes)
 
 int mk_image_copy(int file, uint64_t offset, uint64_t bytes, int *image)
 {
-	int fd, rc = begin(bytes, &fd);
+	int fd = -1, rc = begin(bytes, &fd);
 
 	return rc ? rc : end(fd, copy_all(fd, file, offset, bytes), image);
 }

@@ -12,7 +12,7 @@ static void lane_barrier(struct mk_task *task);
 #define mk_sync lane_barrier
 #define MK_HANDLER_PORTABLE
 #undef MK_HANDLER_SECTION
-#define MK_HANDLER_SECTION "mk_lanes"
+#define MK_HANDLER_SECTION "mk_by_lanes"
 #include "../../handlers/control.c"
 #include "../../handlers/count.c"
 #include "../../handlers/crc32c.c"

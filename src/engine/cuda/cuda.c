@@ -44,20 +44,25 @@ static void judge(const struct mkc_driver *d, CUdevice device,
 	int major = attribute(d, device, MKC_ATTR_MAJOR);
 	int minor = attribute(d, device, MKC_ATTR_MINOR);
 	int lanes = attribute(d, device, MKC_ATTR_WARP_SIZE);
+	int mode = attribute(d, device, MKC_ATTR_COMPUTE_MODE);
+	int maps = attribute(d, device, MKC_ATTR_CAN_MAP_HOST);
+	int unified = attribute(d, device, MKC_ATTR_UNIFIED_ADDRESSING);
 
 	info->warp_lanes = lanes > 0 ? (uint32_t)lanes : 0;
-	if (major < MAJOR_MIN)
+	if (major < 0 || minor < 0 || lanes < 0 || mode < 0 || maps < 0 ||
+	    unified < 0)
+		refuse(info, "the CUDA driver does not describe device %u",
+		       info->device);
+	else if (major < MAJOR_MIN)
 		refuse(info, "the device has compute capability %d.%d, the "
 		       "engine needs %d.0", major, minor, MAJOR_MIN);
 	else if (lanes != (int)MKD_LANES)
 		refuse(info, "the device has warps of %d lanes, the engine is "
 		       "written for %u", lanes, MKD_LANES);
-	else if (attribute(d, device, MKC_ATTR_COMPUTE_MODE) ==
-		 MKC_MODE_PROHIBITED)
+	else if (mode == MKC_MODE_PROHIBITED)
 		refuse(info, "the device is in compute mode PROHIBITED; an "
 		       "administrator can change that (nvidia-smi -c 0)");
-	else if (attribute(d, device, MKC_ATTR_CAN_MAP_HOST) != 1 ||
-		 attribute(d, device, MKC_ATTR_UNIFIED_ADDRESSING) != 1)
+	else if (!maps || !unified)
 		refuse(info, "the device cannot map host memory");
 }
 
@@ -176,7 +181,7 @@ static void tune(struct mkd_tuning *t)
 			unsigned long v;
 
 			p += *p == ',';
-			if (strncmp(p, known[i].name, bytes) ||
+			if (strncmp(p, known[i].name, bytes) != 0 ||
 			    p[bytes] != '=')
 				continue;
 			v = strtoul(p + bytes + 1, NULL, 10);
@@ -241,7 +246,7 @@ static void close_inside(struct mk_engine *e)
 
 static void engine_free(struct mk_engine *e)
 {
-	if (e->retained)
+	if (e->retained && !e->on)
 		e->d->ctx_release(e->device);
 	pthread_mutex_destroy(&e->queues_lock);
 	pthread_mutex_destroy(&e->lock);

@@ -85,7 +85,7 @@ int mkc_source_builtins(struct mkc_source **out)
 		const struct mkc_text *t = &mkc_texts[i];
 		int r;
 
-		if (strncmp(t->name, "handlers/", 9))
+		if (strncmp(t->name, "handlers/", 9) != 0)
 			continue;
 		r = mkc_source_create(0, t->text, strlen(t->text), &s);
 		if (r) {

@@ -79,9 +79,11 @@ int mkc_look(struct mk_engine *e)
 	e->looked_ns = mk_now_ns();
 	if (r == MKC_NOT_READY)
 		return mkc_check(e);
-	e->on = false;
+	/* a kernel that died goes on saying so; whatever else failed, it may
+	 * still be there, and then nothing may be freed */
+	e->on = r && e->d->stream_query(e->stream) == MKC_NOT_READY;
 	if (r)
-		return mkc_lost(e, r, "the kernel ended");
+		return mkc_lost(e, r, "asking for the kernel");
 	/* pairs with the monitor's store before it ends */
 	if (mk_load_acquire(&e->mail->reason) == MKD_REASON_ABI &&
 	    !e->failed) {

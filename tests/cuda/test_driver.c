@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What probing says of machines that will not do, and that our own
+ * declarations of the driver are those of <cuda.h> where there is one.
+ *
+ * ctest-link: -Wl,--wrap=dlopen -Wl,--wrap=dlsym
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "support/support.h"
+
+#include "cuda/fake_cuda.c"
+
+#include "engine/engine.h"
+
+/* A driver is loaded once for a process, so every machine has its own. */
+static void in_child(void (*run)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		fake_reset();
+		run();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+#define EXPECT(cond)                                                    \
+	do {                                                            \
+		if (!(cond)) {                                          \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__,        \
+				__LINE__, #cond);                       \
+			_exit(1);                                       \
+		}                                                       \
+	} while (0)
+
+static struct mk_engine_info probe(uint32_t device)
+{
+	struct mk_engine_info info;
+
+	memset(&info, 0x5a, sizeof(info));
+	info.device = device;
+	EXPECT(!mk_engine_cuda.probe(&info));
+	EXPECT(!strcmp(info.name, "cuda"));
+	EXPECT(info.device == device);
+	return info;
+}
+
+/* Device 0 is not available, and the reason has these words. */
+static void refused(const char *words)
+{
+	struct mk_engine_info info = probe(0);
+
+	EXPECT(info.available == -MK_EENGINE);
+	if (!strstr(info.reason, words)) {
+		fprintf(stderr, "\"%s\" does not say \"%s\"\n", info.reason,
+			words);
+		_exit(1);
+	}
+}
+
+static void healthy(void)
+{
+	struct mk_engine_info info = probe(0);
+
+	EXPECT(!info.available);
+	EXPECT(!strcmp(info.device_name, "Fake GPU"));
+	EXPECT(info.units == 2 && info.workers == 16);
+	EXPECT(info.warp_lanes == 32);
+	EXPECT(info.memory_bytes == 1u << 30);
+	info = probe(1);
+	EXPECT(info.available == -MK_EENGINE);
+	EXPECT(strstr(info.reason, "no device 1"));
+	info = probe(UINT32_MAX);
+	EXPECT(info.available == -MK_EENGINE);
+}
+
+/* A worker for every multiprocessor at least, whatever their number. */
+static void sizes(void)
+{
+	static const int units[] = { 1, 16, 128, 132, 200, 1024, 2000 };
+	static const uint32_t workers[] = { 8, 128, 1024, 924, 1000, 1024,
+					    1024 };
+
+	for (unsigned i = 0; i < 7; i++) {
+		fake.multiprocessors = units[i];
+		EXPECT(probe(0).workers == workers[i]);
+	}
+}
+
+static void no_driver(void)
+{
+	fake.no_driver = true;
+	refused("no CUDA driver");
+	refused("libcuda.so.1");
+}
+
+static void missing_symbol(void)
+{
+	fake.missing = "cuStreamQuery";
+	refused("has no cuStreamQuery");
+}
+
+static void old_driver(void)
+{
+	fake.version = 11030;
+	refused("version 11.3");
+	refused("11.4");
+}
+
+static void no_device(void)
+{
+	fake.devices = 0;
+	refused("no GPU");
+}
+
+static void init_fails(void)
+{
+	fake.fail_function = "cuInit";
+	fake.fail_with = 999;
+	refused("does not start: CUDA_ERROR_FAKE");
+}
+
+static void old_device(void)
+{
+	fake.major = 6;
+	fake.minor = 1;
+	refused("compute capability 6.1");
+}
+
+static void wide_warps(void)
+{
+	fake.lanes = 64;
+	refused("warps of 64 lanes");
+}
+
+static void prohibited(void)
+{
+	fake.mode = MKC_MODE_PROHIBITED;
+	refused("PROHIBITED");
+}
+
+static void cannot_map(void)
+{
+	fake.cannot_map = true;
+	refused("cannot map host memory");
+}
+
+static void every_probe_call_fails(void)
+{
+	static const char *const calls[] = {
+		"cuDriverGetVersion", "cuDeviceGetCount", "cuDeviceGet",
+		"cuDeviceGetAttribute", "cuDeviceTotalMem_v2",
+	};
+
+	for (unsigned i = 0; i < 5; i++) {
+		pid_t pid = fork();
+		int status;
+
+		if (!pid) {
+			fake.fail_function = calls[i];
+			fake.fail_with = 999;
+			EXPECT(probe(0).available == -MK_EENGINE);
+			_exit(0);
+		}
+		EXPECT(waitpid(pid, &status, 0) == pid && !status);
+	}
+}
+
+#define CASE(name)                       \
+	static void test_##name(void **s) \
+	{                                \
+		(void)s;                 \
+		in_child(name);          \
+	}
+CASE(healthy)
+CASE(sizes)
+CASE(no_driver)
+CASE(missing_symbol)
+CASE(old_driver)
+CASE(no_device)
+CASE(init_fails)
+CASE(old_device)
+CASE(wide_warps)
+CASE(prohibited)
+CASE(cannot_map)
+CASE(every_probe_call_fails)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_healthy),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_no_driver),
+		cmocka_unit_test(test_missing_symbol),
+		cmocka_unit_test(test_old_driver),
+		cmocka_unit_test(test_no_device),
+		cmocka_unit_test(test_init_fails),
+		cmocka_unit_test(test_old_device),
+		cmocka_unit_test(test_wide_warps),
+		cmocka_unit_test(test_prohibited),
+		cmocka_unit_test(test_cannot_map),
+		cmocka_unit_test(test_every_probe_call_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
