@@ -16,6 +16,8 @@
  * while a worker sleeps, although long handlers may never return and nobody
  * sleeps with a time limit. Counts of `attention` stay true throughout.
  *
+ * HELP: workers also wake others while they are attentive themselves.
+ *
  * Steps between `;` interleave freely, as seq_cst operations may. What a
  * weaker order would allow, and each step left out, is a variant that has to
  * fail; tests/model/test_park.sh runs them all:
@@ -77,13 +79,13 @@ inline futex_wake_one()
 #define ALL_ASLEEP (asleep > 0 && attentive == 0)
 
 /* go: a compare and swap that succeeds only if it is still so */
-inline ring(go)
+inline ring(go, still)
 {
 	atomic {
 #ifdef BROKEN_BLIND_HAND
 		go = true;
 #else
-		go = ALL_ASLEEP;
+		go = still;
 #endif
 		if
 		:: go -> asleep--; attentive++; handed++
@@ -143,7 +145,7 @@ proctype producer()
 		nobody = ALL_ASLEEP;
 #endif
 		if
-		:: nobody -> ring(nobody)
+		:: nobody -> ring(nobody, ALL_ASLEEP)
 		:: else
 		fi
 	:: atomic { i == EACH -> break }
@@ -171,10 +173,22 @@ proctype worker(byte me)
 			:: else -> c = 0; q = 0; goto next
 			fi;
 			if
+#ifdef HELP
+			:: more = true
+#else
 			:: goto next /* a short handler: the promise stands */
+#endif
 			:: skip      /* a long one */
 			fi
 		};
+#ifdef HELP
+		/* a short one, with so much behind it, or so little known of
+		 * it, that another worker is woken whoever is attentive */
+		if
+		:: more -> ring(more, asleep > 0); goto next
+		:: else
+		fi;
+#endif
 #ifdef BROKEN_EARLY_HANDOVER
 		look(more);
 		skip; /* spin jumps into no d_step */
@@ -192,7 +206,7 @@ proctype worker(byte me)
 #endif
 #endif
 		if
-		:: more -> ring(more)
+		:: more -> ring(more, ALL_ASLEEP)
 		:: else
 		fi;
 		if

@@ -31,6 +31,7 @@ done | awk -v root="$source/" '
 			total[file] = lines
 			reached[file] = hit
 		}
+		ours = 0 # what follows is the sum of the object
 	}
 	END {
 		for (file in total) {

@@ -160,7 +160,7 @@ int mk_queue_event_fd(struct mk_queue *q)
 	mk_store_seq(&q->event_fd, fd);
 	/* what is ready already is told at once, and so is a loss */
 	mk_store_seq(&q->block->armed, 1);
-	if ((mk_queue_collect(q, 1) || mk_load_seq(&ctx->lost)) &&
+	if ((mk_queue_collect_all(q, 1) || mk_load_seq(&ctx->lost)) &&
 	    mk_exchange_seq(&q->block->armed, 0))
 		mk_queue_release(q);
 	return fd;

@@ -154,6 +154,10 @@ static void emu_switch(struct emu_block *b, uint32_t i)
 	setcontext(&f->first);
 }
 
+/* The fake driver sets it when the kernel is to die where it stands. */
+extern "C" __attribute__((visibility("default"))) int mkd_emulate_die;
+int mkd_emulate_die;
+
 static bool emu_ready(const struct emu_fiber *f, uint64_t now)
 {
 	if (f->waits)
@@ -167,7 +171,7 @@ static void *emu_block_main(void *arg)
 	uint32_t left = b->threads;
 
 	emu = b;
-	while (left) {
+	while (left && !__atomic_load_n(&mkd_emulate_die, __ATOMIC_RELAXED)) {
 		uint64_t now = emu_now();
 		bool ran = false;
 

@@ -27,6 +27,7 @@ int main(void)
 	emulated_machine();
 	if (getenv(WORKER_MARK))
 		return mk_serve_run(MK_WORKER_FD, mk_engine_find);
+	fake_cache();
 	setenv(WORKER_MARK, "1", 1);
 	setenv("MEGAKERNEL_WORKER", "/proc/self/exe", 1);
 	cmocka_set_test_filter("cuda/*");

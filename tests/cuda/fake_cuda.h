@@ -56,6 +56,9 @@ extern struct fake_cuda fake;
 /* A healthy machine with one device of 2 multiprocessors, nothing counted. */
 void fake_reset(void);
 
+/* A cache of our own: what the fake compiler makes is for no real device. */
+void fake_cache(void);
+
 /* Is a kernel running? */
 bool fake_resident(void);
 

@@ -107,7 +107,7 @@ static struct mk_completion call(struct mk_queue *q, uint16_t opcode,
 	return c;
 }
 
-/* ---- does it work --------------------------------------------------------- */
+/* ---- does it work ---------------------------------------------------- */
 
 static void words(struct mk_ctx *ctx)
 {
@@ -290,7 +290,7 @@ static void module(struct mk_ctx *ctx)
 	       (now_ns() - t) / 1e6);
 }
 
-/* ---- how fast is it --------------------------------------------------------- */
+/* ---- how fast is it -------------------------------------------------- */
 
 static void submit_nops(struct mk_queue *q, struct mk_slot *s, int n,
 			uint64_t from)

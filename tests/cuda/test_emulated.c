@@ -157,7 +157,7 @@ static void parks(void **state)
 	assert_true(fake.launches - before > 10);
 }
 
-/* ---- order ---------------------------------------------------------------- */
+/* ---- order ----------------------------- */
 
 /* A fence ends after everything before it, whoever serves what. */
 static void fences(void **state)
@@ -189,7 +189,7 @@ static void fences(void **state)
 	clean();
 }
 
-/* ---- modules ---------------------------------------------------------------- */
+/* ---- modules ----------------------------- */
 
 static const char widths[] =
 	"#include <megakernel/handler.h>\n"
@@ -342,7 +342,7 @@ static void bad_source(void **state)
 	clean();
 }
 
-/* ---- losing the device ------------------------------------------------------- */
+/* ---- losing the device ----------------------------- */
 
 static void dies(void **state)
 {
@@ -390,5 +390,6 @@ int main(void)
 		     "sanitizer that knows no fibers");
 		return 77;
 	}
+	fake_cache();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

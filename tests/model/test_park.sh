@@ -8,6 +8,7 @@
 holds park
 holds park -DSPURIOUS -DQUEUES=1
 holds park -DPRODUCERS=1 -DEACH=3
+holds park -DHELP -DQUEUES=1
 holds park -DWORKERS=3 -DQUEUES=1 -DPRODUCERS=1 -DEACH=2
 
 breaks park -DBROKEN_STAMP_ORDER

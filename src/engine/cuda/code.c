@@ -76,7 +76,7 @@ static int build(struct mk_engine *e, struct mkc_image *out)
 	if (r)
 		return r;
 	dir = mk_cache_open(NULL);
-	/* without a compiler its version is "", and whatever one made will do */
+	/* without a compiler its version is "": whatever one made will do */
 	program_key(e, &p, mkc_compiler_version(), key);
 	r = find_cached(dir, key, out);
 	if (r)

@@ -61,8 +61,6 @@ static bool attend(struct mk_engine *e, uint32_t *bell)
 	}
 	/* whoever launches it next rings */
 	asleep = !e->on;
-	if (asleep && !e->parked)
-		*bell = mk_load_seq(&e->block->bell);
 	pthread_mutex_unlock(&e->lock);
 	return asleep;
 }
@@ -76,13 +74,19 @@ static void *service_main(void *arg)
 	prctl(PR_SET_TIMERSLACK, 1000ul);
 	if (mkc_enter(e))
 		return NULL;
-	while (!mk_load_acquire(&e->stop)) {
-		bool asleep = attend(e, &bell);
-		uint64_t soon = mkc_wake_waiters(e);
-		struct timespec nap = { 0, (long)soon };
+	for (;;) {
+		/* read before anything is looked at: a ring after this is
+		 * not slept through */
+		uint32_t seen = mk_load_seq(&e->block->bell);
+		struct timespec nap = { 0, 0 };
+		bool asleep;
 
+		if (mk_load_acquire(&e->stop))
+			break;
+		asleep = attend(e, &bell);
+		nap.tv_nsec = (long)mkc_wake_waiters(e);
 		if (asleep)
-			mk_futex_wait(&e->block->bell, bell, UINT64_MAX);
+			mk_futex_wait(&e->block->bell, seen, UINT64_MAX);
 		else
 			nanosleep(&nap, NULL);
 	}

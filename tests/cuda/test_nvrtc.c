@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program that the engine writes, and the real NVRTC, where there is one:
+ * what nvcc takes, NVRTC need not.
+ *
+ * ctest-timeout: 600
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/support.h"
+
+#include "engine/cuda/program.h"
+
+static const char user[] =
+	"#line 1 \"user.c\"\n"
+	"#include <megakernel/handler.h>\n"
+	"#include <stdint.h>\n"
+	"#include <string.h>\n"
+	"struct pair { struct mk_ref x; uint32_t n; };\n"
+	"static uint32_t twice(uint32_t n) { return n * 2u; }\n"
+	"MK_CONST uint32_t table[] = { 1, 2, 3 };\n"
+	"MK_HANDLER_BLOCK(user_block, struct pair)\n"
+	"{\n"
+	"	uint32_t *x = (uint32_t *)mk_write(task, args->x, 4u * args->n);\n"
+	"	if (!x)\n"
+	"		return mk_fail(task);\n"
+	"	for (uint32_t i = mk_lane(task); i < args->n;\n"
+	"	     i += mk_lanes(task))\n"
+	"		x[i] = twice(x[i]) + table[i % 3];\n"
+	"	mk_sync(task);\n"
+	"	return MK_OK;\n"
+	"}\n"
+	"MK_HANDLER_THREAD(user_none, struct mk_none)\n"
+	"{ (void)args; mk_value(task, 7); return MK_OK; }\n";
+
+static struct mkc_source *sources(const char *text)
+{
+	struct mkc_source *list, *s;
+
+	assert_int_equal(mkc_source_builtins(&list), 0);
+	assert_int_equal(mkc_source_create(3, text, strlen(text), &s), 0);
+	s->next = list;
+	return s;
+}
+
+static int compile(const char *text, int major, int minor)
+{
+	struct mkc_source *list = sources(text), *s;
+	struct mkc_image image = { NULL, 0 };
+	struct mkc_program p;
+	int r;
+
+	assert_int_equal(mkc_program_write(list, 288, &p), 0);
+	assert_true(p.handlers > 10);
+	r = mkc_compile(p.text, p.headers, p.header_count, major, minor,
+			&image);
+	if (!r)
+		assert_memory_equal(image.data, "\177ELF", 4);
+	free(image.data);
+	mkc_program_free(&p);
+	while ((s = list)) {
+		list = s->next;
+		mkc_source_free(s);
+	}
+	return r;
+}
+
+static void compiles(void **state)
+{
+	int r = compile(user, 9, 0);
+
+	(void)state;
+	if (r == -MK_ENOCOMPILER) {
+		print_message("%s\n", mk_error_last()->text);
+		skip();
+	}
+	if (r)
+		fail_msg("%s", mk_error_last()->text);
+}
+
+/* Its own words, under the name and line that the caller gave. */
+static void says_what(void **state)
+{
+	(void)state;
+	if (!mkc_compiler_version()[0])
+		skip();
+	assert_int_equal(compile("#line 1 \"user.c\"\n"
+				 "#include <megakernel/handler.h>\n"
+				 "MK_HANDLER(user_bad, struct mk_none)\n"
+				 "{ return nonsense; }\n", 9, 0),
+			 -MK_ECOMPILE);
+	support_error(-MK_ECOMPILE, "user.c(3)", "nonsense", NULL);
+	assert_int_equal(compile(user, 3, 0), -MK_EENGINE);
+	support_error(-MK_EENGINE, "the device has 3.0", NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(compiles),
+		cmocka_unit_test(says_what),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
