@@ -5,7 +5,7 @@
 # without an opinion. Default: every file that git knows or would add.
 #
 #   all      licence on the first lines, no blank at the end of a line, a line
-#            feed at the end of the file, at most 850 lines
+#            feed at the end of the file, at most 800 lines
 #   C        indented by tabs, 80 columns, no typedef of a struct, braces of
 #            functions on a line of their own
 #   shell    sh -n finds nothing wrong
@@ -63,7 +63,7 @@ while read -r file; do
 		    $0 !~ /^(static )?(const )?(struct|enum|union) [a-z_]+ \{/)
 			bad("a function opens its brace on its own line")
 	}
-	END { if (NR > 850) bad("more than 850 lines") }
+	END { if (NR > 800) bad("more than 800 lines") }
 	' "$file"
 	if [ "$kind" = shell ]; then
 		case $(head -n 1 "$file") in

@@ -4,7 +4,7 @@
  * outputs get their room; the slots go through a live queue; then the copies
  * become the outputs.
  */
-#include "dispatch/host.h"
+#include "dispatch/host_state.h"
 
 #include <errno.h>
 #include <stdlib.h>

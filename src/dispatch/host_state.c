@@ -12,7 +12,7 @@
  */
 #include "base/error.h"
 #include "base/order.h"
-#include "dispatch/host.h"
+#include "dispatch/host_state.h"
 #include "queue/queue.h"
 
 static void moved_in(struct mk_host_dispatch *h, uint64_t bytes)

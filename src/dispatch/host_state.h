@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A dispatch of host bytes, from the check of its input to its outputs. */
-#ifndef MK_DISPATCH_HOST_H
-#define MK_DISPATCH_HOST_H
+#ifndef MK_DISPATCH_HOST_STATE_H
+#define MK_DISPATCH_HOST_STATE_H
 
 #include "dispatch/flight.h"
 
