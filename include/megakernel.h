@@ -240,7 +240,8 @@ MK_API int mk_ctx_resume(struct mk_ctx *ctx);
 
 /**
  * Bring a lost context back: a new worker process, the queues, buffers and
- * modules handed to it again. CPU engine: buffers keep their content. Slots
+ * modules handed to it again. Buffers keep, get back or lose their content as
+ * their flags say (enum mk_buffer_flags). Slots
  * that no worker had claimed run; slots that were claimed and not answered
  * end with -MK_EMAYRUN, unless flagged MK_SLOT_IDEMPOTENT: those run again.
  *
@@ -503,7 +504,7 @@ struct mk_queue_stats {
 	uint64_t faulted;     /* -MK_EFAULT */
 	uint64_t bad_opcode;  /* -MK_EOPCODE */
 	uint64_t bad_args;    /* -MK_EARGS, -MK_ERANGE, -MK_ESTALE,
-			       * -MK_EFOREIGN, -MK_EACCESS */
+			       * -MK_EFOREIGN, -MK_EACCESS, -MK_EVOLATILE */
 	uint64_t expired;     /* -MK_EDEADLINE, -MK_EOVERRUN */
 	uint64_t cancelled;   /* -MK_ECANCELLED */
 	uint64_t lost;        /* -MK_ENOTRUN, -MK_EMAYRUN, -MK_EPOISON */
@@ -565,8 +566,18 @@ static inline struct mk_ref mk_buffer_ref(mk_buffer_t buffer)
 	return ref;
 }
 
+/*
+ * MIRRORED and VOLATILE say what becomes of the content when the device is
+ * lost and brought back. With neither, the content stays where the memory
+ * outlives the worker process (cpu: what handlers had written until then,
+ * half-done work included), and is VOLATILE where it does not (cuda).
+ */
 enum mk_buffer_flags {
-	MK_BUFFER_READ_ONLY = 1 /* handlers may only read it */
+	MK_BUFFER_READ_ONLY = 1, /* handlers may only read it */
+	MK_BUFFER_MIRRORED = 2,  /* the library keeps a second copy, in the
+				  * caller's memory, and writes it back */
+	MK_BUFFER_VOLATILE = 4   /* zeroed, and its handle is refused with
+				  * -MK_EVOLATILE; see mk_buffer_renew() */
 };
 
 /**
@@ -574,8 +585,11 @@ enum mk_buffer_flags {
  * engine; not for hot paths.
  *
  * @param bytes  1 or more.
- * @retval -EINVAL       bytes is 0 or flags has an unknown bit.
- * @retval -ENOMEM       no memory, heap_bytes is used up or too fragmented.
+ * @param flags  enum mk_buffer_flags, or-ed.
+ * @retval -EINVAL       bytes is 0, flags has an unknown bit, or is both
+ *                       MIRRORED and VOLATILE.
+ * @retval -ENOMEM       no memory (MIRRORED: for either copy), heap_bytes is
+ *                       used up or too fragmented.
  * @retval -ENOSPC       buffers_max is reached.
  * @retval -MK_EDEVLOST  the device is lost.
  */
@@ -584,7 +598,8 @@ MK_API int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes,
 
 /**
  * Free a buffer. Its handle is refused from now on. Waits until no slot that
- * was running at the time of the call still runs.
+ * was running at the time of the call still runs. A handle that is refused
+ * with -MK_EVOLATILE elsewhere is accepted here.
  *
  * @retval -MK_ESTALE    the buffer was freed before.
  * @retval -MK_EFOREIGN  the handle was never one of this context.
@@ -597,7 +612,12 @@ MK_API int mk_buffer_destroy(struct mk_ctx *ctx, mk_buffer_t buffer,
  * Copy host bytes into, or out of, a buffer. Not ordered with slots in
  * flight: wait for their completions first. Thread-safe.
  *
- * @retval -MK_ERANGE  offset + bytes exceeds the buffer.
+ * Writing goes to the second copy of a MIRRORED buffer too.
+ *
+ * @retval -MK_ERANGE    offset + bytes exceeds the buffer.
+ * @retval -MK_EVOLATILE the content was lost with the device: renew the
+ *                       handle, fill the buffer again.
+ * @retval -MK_EDEVLOST  the device is lost, and the memory with it (not cpu).
  * @retval -MK_ESTALE, -MK_EFOREIGN  as above.
  */
 MK_API int mk_buffer_write(struct mk_ctx *ctx, mk_buffer_t buffer,
@@ -607,15 +627,46 @@ MK_API int mk_buffer_read(struct mk_ctx *ctx, mk_buffer_t buffer,
 
 /**
  * The buffer's memory in the caller, where the engine allows it (cpu). Valid
- * until the buffer is destroyed. No copy, no system call.
+ * until the buffer is destroyed. No copy, no system call. What is stored
+ * through it reaches the second copy of a MIRRORED buffer by
+ * mk_buffer_checkpoint() alone.
  *
  * @retval -EOPNOTSUPP  the engine's memory cannot be mapped.
+ * @retval -MK_ESTALE, -MK_EFOREIGN, -MK_EVOLATILE  as above.
  */
 MK_API int mk_buffer_map(struct mk_ctx *ctx, mk_buffer_t buffer, void **out);
 
-/** @retval -MK_ESTALE, -MK_EFOREIGN as above. */
+/** @retval -MK_ESTALE, -MK_EFOREIGN, -MK_EVOLATILE as above. */
 MK_API int mk_buffer_bytes(struct mk_ctx *ctx, mk_buffer_t buffer,
 			   uint64_t *out);
+
+/**
+ * Take what a MIRRORED buffer holds now as its second copy: after a lost
+ * device the buffer has, byte for byte, what was last written by
+ * mk_buffer_write() or taken here, whichever came later.
+ *
+ * Copies the buffer once and allocates as much for the time of the call; all
+ * or nothing: if it fails, the copy before stays. Not ordered with slots in
+ * flight. Thread-safe; other commands wait for it.
+ *
+ * @retval -EINVAL       the buffer is not MIRRORED.
+ * @retval -ENOMEM       no memory for the new copy.
+ * @retval -MK_EDEVLOST  the device is lost.
+ * @retval -MK_ESTALE, -MK_EFOREIGN  as above.
+ */
+MK_API int mk_buffer_checkpoint(struct mk_ctx *ctx, mk_buffer_t buffer);
+
+/**
+ * The handle that a buffer has now. Of a buffer whose content was lost with
+ * the device that is a new one, and the buffer is all zeros; of any other it
+ * is the same. Slots that carry the old handle end with -MK_EVOLATILE.
+ * Thread-safe; takes a lock.
+ *
+ * @param out  written on success; may be &buffer.
+ * @retval -MK_ESTALE, -MK_EFOREIGN  as above.
+ */
+MK_API int mk_buffer_renew(struct mk_ctx *ctx, mk_buffer_t buffer,
+			   mk_buffer_t *out);
 
 /* ---- modules and handlers --------------------------------------------- */
 

@@ -79,6 +79,7 @@ typedef unsigned long long uintptr_t;
 	X(MK_ESCRATCH, 5013, "more scratch memory was asked than there is")   \
 	X(MK_EFULL, 5014, "the IO queue or debug log is full")               \
 	X(MK_EACCESS, 5015, "the buffer may only be read")                   \
+	X(MK_EVOLATILE, 5016, "the buffer's content was lost with the device") \
 	/* 5101..5199: this queue */                                         \
 	X(MK_ESTOPPED, 5101, "the queue was stopped and takes no more work") \
 	X(MK_ENOTGOT, 5102, "the slots were not got from this queue")        \

@@ -50,7 +50,8 @@ struct mk_window {
 	uint32_t generation; /* 0: no buffer; store-release, last */
 	uint32_t flags;      /* enum mk_buffer_flags */
 	uint32_t last;       /* generation of the last buffer here; relaxed */
-	uint32_t reserved;
+	uint32_t born;       /* generations from here on named this buffer
+			      * before the device was lost; 0: none; relaxed */
 };
 
 /* One slot while it runs. Private: use the calls below. */
@@ -250,13 +251,25 @@ MK_FN int32_t mk_fail(const struct mk_task *task)
 
 /* ---- memory ----------------------------------------------------------- */
 
-MK_FN uint32_t mk_window_last(const struct mk_window *w)
+MK_FN uint32_t mk_window_word(const uint32_t *word)
 {
 #if MK_CUDA
-	return *(const volatile uint32_t *)&w->last;
+	return *(const volatile uint32_t *)word;
 #else
-	return __atomic_load_n(&w->last, __ATOMIC_RELAXED);
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
 #endif
+}
+
+/* Why a generation other than the live one, if there is one, is refused. */
+MK_FN int mk_window_why(const struct mk_window *w, uint32_t generation,
+			uint32_t live)
+{
+	if (generation > mk_window_word(&w->last))
+		return MK_EFOREIGN;
+	if (live && mk_window_word(&w->born) &&
+	    generation >= mk_window_word(&w->born))
+		return MK_EVOLATILE;
+	return MK_ESTALE;
 }
 
 /* Bounds-checked address in a buffer, or NULL with task->error set. */
@@ -279,8 +292,8 @@ MK_FN void *mk_window_at(struct mk_task *task, struct mk_ref ref,
 	generation = __atomic_load_n(&w->generation, __ATOMIC_ACQUIRE);
 #endif
 	if (generation != ref.generation) {
-		mk_set_error(task, ref.generation > mk_window_last(w) ?
-					   MK_EFOREIGN : MK_ESTALE);
+		mk_set_error(task, mk_window_why(w, ref.generation,
+						 generation));
 		return (void *)0;
 	}
 	base = w->base;

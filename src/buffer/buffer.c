@@ -13,6 +13,9 @@
 #include "base/order.h"
 #include "context/region.h"
 
+#define POLICIES (MK_BUFFER_MIRRORED | MK_BUFFER_VOLATILE)
+#define FLAGS (MK_BUFFER_READ_ONLY | POLICIES)
+
 /* An index for a new buffer, off the free list or new. 0: none. */
 static uint32_t entry_take(struct mk_ctx *ctx)
 {
@@ -47,6 +50,8 @@ static void entry_give(struct mk_ctx *ctx, uint32_t index)
 	struct mk_buffer_entry *e = &b->entry[index];
 
 	e->live = false;
+	free(e->mirror);
+	e->mirror = NULL;
 	/* an index whose generations are used up rests for good */
 	if (e->generation == UINT32_MAX)
 		return;
@@ -56,12 +61,13 @@ static void entry_give(struct mk_ctx *ctx, uint32_t index)
 
 void mk_buffers_fini(struct mk_buffers *b)
 {
+	for (uint32_t i = 1; i <= b->used; i++)
+		free(b->entry[i].mirror);
 	free(b->entry);
 	memset(b, 0, sizeof(*b));
 }
 
-/* The live entry of a handle, or NULL with the error set. Under ctx->lock. */
-static struct mk_buffer_entry *entry_of(struct mk_ctx *ctx, mk_buffer_t buffer,
+struct mk_buffer_entry *mk_buffer_named(struct mk_ctx *ctx, mk_buffer_t buffer,
 					const char *operation)
 {
 	struct mk_ref ref = mk_buffer_ref(buffer);
@@ -76,7 +82,7 @@ static struct mk_buffer_entry *entry_of(struct mk_ctx *ctx, mk_buffer_t buffer,
 		return NULL;
 	}
 	e = &b->entry[ref.index];
-	if (!e->live || ref.generation != e->generation) {
+	if (!e->live || ref.generation < e->born) {
 		mk_error_set(-MK_ESTALE, 0, operation,
 			     "buffer 0x%llx was destroyed before",
 			     (unsigned long long)buffer);
@@ -85,15 +91,39 @@ static struct mk_buffer_entry *entry_of(struct mk_ctx *ctx, mk_buffer_t buffer,
 	return e;
 }
 
+/* The same, of a handle whose content was not lost. */
+static struct mk_buffer_entry *entry_of(struct mk_ctx *ctx, mk_buffer_t buffer,
+					const char *operation)
+{
+	struct mk_buffer_entry *e = mk_buffer_named(ctx, buffer, operation);
+
+	if (!e || mk_buffer_ref(buffer).generation == e->generation)
+		return e;
+	mk_error_set(-MK_EVOLATILE, 0, operation,
+		     "buffer 0x%llx lost its content with the device; "
+		     "mk_buffer_renew() gives its new handle",
+		     (unsigned long long)buffer);
+	return NULL;
+}
+
 static void describe(const struct mk_buffer_entry *e, uint32_t index,
 		     struct mk_buffer_desc *d)
 {
 	memset(d, 0, sizeof(*d));
 	d->index = index;
 	d->generation = e->generation;
+	d->born = e->born;
 	d->offset = e->offset;
 	d->bytes = e->size;
-	d->flags = e->flags;
+	d->flags = e->flags & MK_BUFFER_READ_ONLY;
+}
+
+int mk_buffer_attach(struct mk_ctx *ctx, uint32_t index)
+{
+	struct mk_buffer_desc d;
+
+	describe(&ctx->buffers.entry[index], index, &d);
+	return ctx->ops->buffer_attach(ctx->engine, &d);
 }
 
 /* Memory and engine for entry `index`, under ctx->lock. */
@@ -102,9 +132,10 @@ static int buffer_open(struct mk_ctx *ctx, uint32_t index, uint64_t bytes,
 {
 	struct mk_buffer_entry *e = &ctx->buffers.entry[index];
 	bool host = ctx->real->traits & MK_TRAIT_HOST_MEMORY;
-	struct mk_buffer_desc d;
-	int r = 0;
+	int r = mk_buffer_mirror(e, bytes, flags);
 
+	if (r)
+		return r;
 	e->size = bytes;
 	e->bytes = bytes;
 	e->flags = flags;
@@ -114,9 +145,8 @@ static int buffer_open(struct mk_ctx *ctx, uint32_t index, uint64_t bytes,
 				   "mk_buffer_create", "heap_bytes");
 	if (r)
 		return r;
-	e->generation++;
-	describe(e, index, &d);
-	r = ctx->ops->buffer_attach(ctx->engine, &d);
+	e->born = ++e->generation;
+	r = mk_buffer_attach(ctx, index);
 	if (r) {
 		if (host)
 			mk_region_give(ctx, &ctx->heap, e->offset, bytes);
@@ -137,10 +167,14 @@ int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 		return mk_error_set(-EINVAL, 0, "mk_buffer_create",
 				    "bytes is %llu, must be 1 to 2^63 - 1",
 				    (unsigned long long)bytes);
-	if (flags & ~(uint32_t)MK_BUFFER_READ_ONLY)
+	if (flags & ~(uint32_t)FLAGS)
 		return mk_error_set(-EINVAL, 0, "mk_buffer_create",
 				    "flags is 0x%x, known are 0x%x", flags,
-				    MK_BUFFER_READ_ONLY);
+				    FLAGS);
+	if ((flags & POLICIES) == POLICIES)
+		return mk_error_set(-EINVAL, 0, "mk_buffer_create",
+				    "flags is 0x%x, both MIRRORED and "
+				    "VOLATILE", flags);
 	pthread_mutex_lock(&ctx->lock);
 	r = mk_ctx_check(ctx, "mk_buffer_create");
 	if (r)
@@ -175,7 +209,7 @@ int mk_buffer_destroy(struct mk_ctx *ctx, mk_buffer_t buffer,
 	int r = 0;
 
 	pthread_mutex_lock(&ctx->lock);
-	e = entry_of(ctx, buffer, "mk_buffer_destroy");
+	e = mk_buffer_named(ctx, buffer, "mk_buffer_destroy");
 	if (!e) {
 		r = mk_error_last()->code;
 		goto out;
@@ -196,27 +230,8 @@ out:
 	return r;
 }
 
-int mk_buffers_attach_all(struct mk_ctx *ctx)
-{
-	struct mk_buffers *b = &ctx->buffers;
-
-	for (uint32_t i = 1; i <= b->used; i++) {
-		struct mk_buffer_desc d;
-		int r;
-
-		if (!b->entry[i].live)
-			continue;
-		describe(&b->entry[i], i, &d);
-		r = ctx->ops->buffer_attach(ctx->engine, &d);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-/* Engines whose memory is not the host's: through a staging range. */
-static int copy_staged(struct mk_ctx *ctx, uint32_t index, uint64_t offset,
-		       unsigned char *data, uint64_t bytes, bool to_device)
+int mk_buffer_copy_staged(struct mk_ctx *ctx, uint32_t index, uint64_t offset,
+			  unsigned char *data, uint64_t bytes, bool to_device)
 {
 	const uint64_t step = 4u << 20;
 	uint64_t staging;
@@ -266,9 +281,13 @@ static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 	} else {
 		r = mk_ctx_check(ctx, operation);
 		if (!r)
-			r = copy_staged(ctx, mk_buffer_ref(buffer).index,
-					offset, data, bytes, to_device);
+			r = mk_buffer_copy_staged(ctx,
+						  mk_buffer_ref(buffer).index,
+						  offset, data, bytes,
+						  to_device);
 	}
+	if (!r && to_device && bytes && e->mirror)
+		memcpy(e->mirror + offset, data, bytes);
 	pthread_mutex_unlock(&ctx->lock);
 	/* outside the lock: long copies do not hold up other commands */
 	if (memory && to_device)

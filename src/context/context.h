@@ -19,9 +19,12 @@ struct mk_buffer_entry {
 	uint64_t offset, bytes; /* in the heap, rounded to pages */
 	uint64_t size;          /* as asked */
 	uint32_t generation;    /* of the last buffer at this index */
+	uint32_t born;          /* its first one: a restart bumps that of a
+				 * volatile buffer */
 	uint32_t flags;
 	uint32_t next_free;     /* index, 0 ends the list */
 	bool live;
+	unsigned char *mirror;  /* second copy, size bytes; NULL: none */
 };
 
 struct mk_buffers {

@@ -59,8 +59,9 @@ struct mk_buffer_desc {
 	uint32_t generation; /* never 0 */
 	uint64_t offset;     /* in the region, engines with host memory */
 	uint64_t bytes;
-	uint32_t flags;      /* enum mk_buffer_flags */
-	uint32_t reserved;
+	uint32_t flags;      /* MK_BUFFER_READ_ONLY or 0 */
+	uint32_t born;       /* generations from here up to `generation` named
+			      * this buffer before a restart; 0: none */
 };
 
 /* One handler of a module, as the engine shall number it. */

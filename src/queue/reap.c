@@ -134,6 +134,7 @@ static enum mk_ending ending_of(int32_t result)
 	case MK_ESTALE:
 	case MK_EFOREIGN:
 	case MK_EACCESS:
+	case MK_EVOLATILE:
 		return MK_END_ARGS;
 	case MK_EDEADLINE:
 	case MK_EOVERRUN:

@@ -285,10 +285,12 @@ static int check_buffer(const struct mk_buffer_desc *b,
 		return err;
 	if (!b->generation)
 		return refuse(op, "generation is 0");
-	if (b->flags & ~(uint32_t)MK_BUFFER_READ_ONLY || b->reserved)
-		return refuse(op, "flags is 0x%" PRIx32 ", reserved 0x%" PRIx32
-			      "; known is 0x%x",
-			      b->flags, b->reserved, MK_BUFFER_READ_ONLY);
+	if (b->flags & ~(uint32_t)MK_BUFFER_READ_ONLY)
+		return refuse(op, "flags is 0x%" PRIx32 "; known is 0x%x",
+			      b->flags, MK_BUFFER_READ_ONLY);
+	if (b->born > b->generation)
+		return refuse(op, "born is %" PRIu32 ", past the generation, %"
+			      PRIu32, b->born, b->generation);
 	if (!b->bytes)
 		return refuse(op, "bytes is 0");
 	if (!limits->host_memory)

@@ -28,8 +28,12 @@ static void refuse_create(struct mk_ctx *ctx)
 	support_error(-EINVAL, "bytes is 0", NULL);
 	assert_int_equal(mk_buffer_create(ctx, UINT64_MAX, 0, &b), -EINVAL);
 	assert_int_equal(mk_buffer_create(ctx, 1ull << 63, 0, &b), -EINVAL);
-	assert_int_equal(mk_buffer_create(ctx, 1, 2, &b), -EINVAL);
-	support_error(-EINVAL, "flags is 0x2", "known are 0x1", NULL);
+	assert_int_equal(mk_buffer_create(ctx, 1, 1u << 30, &b), -EINVAL);
+	support_error(-EINVAL, "flags is 0x40000000", "known are", NULL);
+	assert_int_equal(mk_buffer_create(ctx, 1, MK_BUFFER_MIRRORED |
+						  MK_BUFFER_VOLATILE, &b),
+			 -EINVAL);
+	support_error(-EINVAL, "MIRRORED", "VOLATILE", NULL);
 	assert_int_equal(mk_buffer_create(ctx, 1, UINT32_MAX, &b), -EINVAL);
 	assert_int_equal(mk_buffer_create(ctx, 1ull << 40, 0, &b), -ENOMEM);
 	support_error(-ENOMEM, "1099511627776", "heap_bytes", NULL);

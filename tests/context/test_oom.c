@@ -344,10 +344,12 @@ static void begin(struct life *l)
 		assert_ptr_equal(q, l);
 	if (l->q && mk_queue_event_fd(l->q) < 0)
 		good(mk_error_last()->code);
-	if (good(mk_buffer_create(ctx, 5000, 0, &b)))
+	if (good(mk_buffer_create(ctx, 5000, MK_BUFFER_MIRRORED, &b)))
 		l->buffer = b;
 	else
 		assert_int_equal(b, 99);
+	if (l->buffer)
+		good(mk_buffer_checkpoint(ctx, b));
 	if (l->module)
 		good(load(l));
 	if (l->q)

@@ -218,7 +218,7 @@ static struct mk_message bad;
 	X(BUFFER_ATTACH, bad.buffer.index = STUB_WINDOWS, "index")            \
 	X(BUFFER_ATTACH, bad.buffer.generation = 0, "generation")             \
 	X(BUFFER_ATTACH, bad.buffer.flags = 2, "flags")                       \
-	X(BUFFER_ATTACH, bad.buffer.reserved = 1, "reserved")                 \
+	X(BUFFER_ATTACH, bad.buffer.born = ~0u, "born")                       \
 	X(BUFFER_ATTACH, bad.buffer.bytes = 0, "bytes")                       \
 	X(BUFFER_ATTACH, bad.buffer.bytes = UINT64_MAX, "heap")               \
 	X(BUFFER_ATTACH, bad.buffer.bytes = STUB_SHARED, "heap")              \

@@ -375,6 +375,7 @@ static int cpu_buffer_attach(struct mk_engine *e,
 	w->bytes = d->bytes;
 	w->flags = d->flags;
 	mk_store_relaxed(&w->last, d->generation);
+	mk_store_relaxed(&w->born, d->born);
 	/* pairs with mk_window_at() */
 	mk_store_release(&w->generation, d->generation);
 	return 0;

@@ -37,7 +37,7 @@ struct mkc_buffer {
 	uint64_t offset;         /* in the chunk */
 	uint64_t bytes;
 	uint64_t room;           /* taken of the chunk */
-	uint32_t generation, flags;
+	uint32_t generation, born, flags;
 };
 
 /* A queue that is served. */

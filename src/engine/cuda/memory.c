@@ -325,6 +325,7 @@ static int window_set(struct mk_engine *e, uint32_t index,
 	w.bytes = b->bytes;
 	w.generation = b->generation;
 	w.last = b->generation;
+	w.born = b->born;
 	w.flags = b->flags;
 	return mkc_command(e, MKD_CMD_WINDOW, index, 0, &w, sizeof(w),
 			   MKC_GRACE_NS);
@@ -351,6 +352,7 @@ int mkc_buffer_attach(struct mk_engine *e, const struct mk_buffer_desc *d)
 		return r;
 	b->bytes = d->bytes;
 	b->generation = d->generation;
+	b->born = d->born;
 	b->flags = d->flags;
 	r = mkc_clear(e, b->chunk->base + b->offset, b->bytes);
 	if (!r)

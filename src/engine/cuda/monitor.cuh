@@ -116,6 +116,7 @@ MKD_FN void mkd_window_set(struct mkd_monitor *m, uint32_t index)
 	mkd_store64(&to->bytes, mkd_load64(&from->bytes));
 	mkd_store32(&to->flags, mkd_load32(&from->flags));
 	mkd_store32(&to->last, mkd_load32(&from->last));
+	mkd_store32(&to->born, mkd_load32(&from->born));
 	mkd_fence();
 	mkd_store32(&to->generation, mkd_load32(&from->generation));
 	mkd_fence();

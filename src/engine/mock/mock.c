@@ -261,6 +261,7 @@ static int mock_buffer_attach(struct mk_engine *e,
 	w->bytes = d->bytes;
 	w->flags = d->flags;
 	w->last = w->generation = d->generation;
+	w->born = d->born;
 	pthread_mutex_unlock(&e->lock);
 	return 0;
 }
