@@ -15,8 +15,8 @@ struct saxpy {
 MK_HANDLER(saxpy, struct saxpy)
 {
 	uint64_t bytes = (uint64_t)args->n * sizeof(float);
-	const float *x = (const float *)mk_read(task, args->x, bytes);
-	float *y = (float *)mk_write(task, args->y, bytes);
+	const float *x = mk_read(task, args->x, bytes);
+	float *y = mk_write(task, args->y, bytes);
 
 	if (!x || !y)
 		return mk_fail(task); /* an error, never an illegal address */

@@ -10,8 +10,8 @@
  *	MK_HANDLER(saxpy, struct saxpy)
  *	{
  *		uint64_t bytes = (uint64_t)args->n * sizeof(float);
- *		const float *x = (const float *)mk_read(task, args->x, bytes);
- *		float *y = (float *)mk_write(task, args->y, bytes);
+ *		const float *x = mk_read(task, args->x, bytes);
+ *		float *y = mk_write(task, args->y, bytes);
  *
  *		if (!x || !y)
  *			return mk_fail(task);
@@ -21,12 +21,18 @@
  *		return MK_OK;
  *	}
  *
- * Compiles as C11 for the CPU (one lane) and as CUDA (many). A handler
- * returns a result >= 0 or a negated code (-MK_E..., -errno); mk_value() adds
- * a 64-bit value. What it may touch: its arguments, buffers through
- * mk_read() and mk_write(), scratch, and the calls below. It must not keep
- * pointers between slots. Lanes of one slot share everything; lane 0's result
- * and value are the slot's.
+ * Compiles as C11 for the CPU (one lane) and as CUDA (many). CUDA is C++, so a
+ * handler keeps to what both have: of C11's own, _Alignas, _Alignof, _Bool,
+ * _Static_assert, restrict, designated initializers in order, and of
+ * string.h memcpy, memmove, memset, memcmp and strlen work on both; _Generic
+ * and compound literals do not. What is for one engine alone stands behind
+ * #if MK_CUDA, but for MK_HANDLER() itself.
+ *
+ * A handler returns a result >= 0 or a negated code (-MK_E..., -errno);
+ * mk_value() adds a 64-bit value. What it may touch: its arguments, buffers
+ * through mk_read() and mk_write(), scratch, and the calls below. It must not
+ * keep pointers between slots. Lanes of one slot share everything; lane 0's
+ * result and value are the slot's.
  */
 #ifndef MEGAKERNEL_HANDLER_H
 #define MEGAKERNEL_HANDLER_H
@@ -41,6 +47,51 @@
 #define MK_CUDA 0
 #define MK_FN static inline __attribute__((unused))
 #define MK_CONST static const /* a table: MK_CONST uint32_t primes[] = ... */
+#endif
+
+/*
+ * What an accessor gives: an address of any type, as in C, where C++ would want
+ * a cast.
+ */
+#if defined(__cplusplus)
+#if MK_CUDA
+#define MK_METHOD __device__ __forceinline__
+#else
+#define MK_METHOD inline
+#endif
+struct mk_any {
+	void *at;
+
+	template <typename type> MK_METHOD operator type *() const
+	{
+		return static_cast<type *>(at);
+	}
+	MK_METHOD explicit operator bool() const { return at != nullptr; }
+	MK_METHOD explicit operator uintptr_t() const
+	{
+		return reinterpret_cast<uintptr_t>(at);
+	}
+};
+struct mk_any_const {
+	const void *at;
+
+	template <typename type> MK_METHOD operator const type *() const
+	{
+		return static_cast<const type *>(at);
+	}
+	MK_METHOD explicit operator bool() const { return at != nullptr; }
+	MK_METHOD explicit operator uintptr_t() const
+	{
+		return reinterpret_cast<uintptr_t>(at);
+	}
+};
+#define MK_ANY mk_any
+#define MK_ANY_CONST mk_any_const
+#define MK_AS_ANY(type, p) type{ p }
+#else
+#define MK_ANY void *
+#define MK_ANY_CONST const void *
+#define MK_AS_ANY(type, p) (p)
 #endif
 
 /* What an engine knows of one buffer. Private to engine and accessors. */
@@ -313,30 +364,31 @@ MK_FN void *mk_window_at(struct mk_task *task, struct mk_ref ref,
 }
 
 /** The first `bytes` of a buffer, to read; NULL if it has fewer. */
-MK_FN const void *mk_read(struct mk_task *task, struct mk_ref ref,
-			  uint64_t bytes)
+MK_FN MK_ANY_CONST mk_read(struct mk_task *task, struct mk_ref ref,
+			   uint64_t bytes)
 {
-	return mk_window_at(task, ref, 0, bytes, 0);
+	return MK_AS_ANY(MK_ANY_CONST, mk_window_at(task, ref, 0, bytes, 0));
 }
 
 /** The first `bytes` of a buffer, to write; NULL if it has fewer. */
-MK_FN void *mk_write(struct mk_task *task, struct mk_ref ref, uint64_t bytes)
+MK_FN MK_ANY mk_write(struct mk_task *task, struct mk_ref ref, uint64_t bytes)
 {
-	return mk_window_at(task, ref, 0, bytes, 1);
+	return MK_AS_ANY(MK_ANY, mk_window_at(task, ref, 0, bytes, 1));
 }
 
 /** `bytes` from `offset` on, to read. */
-MK_FN const void *mk_read_at(struct mk_task *task, struct mk_ref ref,
-			     uint64_t offset, uint64_t bytes)
+MK_FN MK_ANY_CONST mk_read_at(struct mk_task *task, struct mk_ref ref,
+			      uint64_t offset, uint64_t bytes)
 {
-	return mk_window_at(task, ref, offset, bytes, 0);
+	return MK_AS_ANY(MK_ANY_CONST,
+			 mk_window_at(task, ref, offset, bytes, 0));
 }
 
 /** `bytes` from `offset` on, to write. */
-MK_FN void *mk_write_at(struct mk_task *task, struct mk_ref ref,
-			uint64_t offset, uint64_t bytes)
+MK_FN MK_ANY mk_write_at(struct mk_task *task, struct mk_ref ref,
+			 uint64_t offset, uint64_t bytes)
 {
-	return mk_window_at(task, ref, offset, bytes, 1);
+	return MK_AS_ANY(MK_ANY, mk_window_at(task, ref, offset, bytes, 1));
 }
 
 /** Bytes of a buffer; 0 with task->error set if there is none. */
@@ -350,13 +402,15 @@ MK_FN uint64_t mk_buffer_size(struct mk_task *task, struct mk_ref ref)
  * Scratch memory of the worker, shared by the lanes of the slot, 16-byte
  * aligned, content undefined; NULL if more is asked than there is.
  */
-MK_FN void *mk_scratch(struct mk_task *task, uint32_t bytes)
+MK_FN MK_ANY mk_scratch(struct mk_task *task, uint32_t bytes)
 {
+	void *p = task->scratch;
+
 	if (bytes > task->scratch_bytes) {
 		mk_set_error(task, MK_ESCRATCH);
-		return (void *)0;
+		p = (void *)0;
 	}
-	return task->scratch;
+	return MK_AS_ANY(MK_ANY, p);
 }
 
 /* ---- atomics that both engines have ----------------------------------- */

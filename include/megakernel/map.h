@@ -17,8 +17,7 @@
  *	MK_HANDLER(zeros, struct mk_map_args)
  *	{
  *		const unsigned char *data = mk_map_data(task, args);
- *		struct zeros *z = (struct zeros *)mk_map_state(
- *			task, args, sizeof(struct zeros));
+ *		struct zeros *z = mk_map_state(task, args, sizeof(*z));
  *
  *		if (!data || !z)
  *			return mk_fail(task);
@@ -90,8 +89,7 @@ MK_FN int mk_map_last(const struct mk_map_args *args)
 MK_FN const unsigned char *mk_map_data(struct mk_task *task,
 				       const struct mk_map_args *args)
 {
-	return (const unsigned char *)mk_read_at(task, args->data,
-						 args->offset, args->bytes);
+	return mk_read_at(task, args->data, args->offset, args->bytes);
 }
 
 /* The whole state area, or NULL with task->error set. */
@@ -103,9 +101,8 @@ MK_FN struct mk_map_state *mk_map_area(struct mk_task *task,
 		mk_set_error(task, MK_EARGS);
 		return (struct mk_map_state *)0;
 	}
-	return (struct mk_map_state *)mk_write_at(task, args->state,
-						  args->state_offset,
-						  MK_MAP_STATE_BYTES);
+	return mk_write_at(task, args->state, args->state_offset,
+			   MK_MAP_STATE_BYTES);
 }
 
 /**
@@ -114,17 +111,17 @@ MK_FN struct mk_map_state *mk_map_area(struct mk_task *task,
  *
  * @param bytes  of the state, at most MK_MAP_PAYLOAD_BYTES.
  */
-MK_FN void *mk_map_state(struct mk_task *task, const struct mk_map_args *args,
-			 uint32_t bytes)
+MK_FN MK_ANY mk_map_state(struct mk_task *task, const struct mk_map_args *args,
+			  uint32_t bytes)
 {
 	struct mk_map_state *area = mk_map_area(task, args);
 
-	if (!area)
-		return (void *)0;
-	if (bytes > MK_MAP_PAYLOAD_BYTES) {
+	if (area && bytes > MK_MAP_PAYLOAD_BYTES) {
 		mk_set_error(task, MK_ERANGE);
-		return (void *)0;
+		area = (struct mk_map_state *)0;
 	}
+	if (!area)
+		return MK_AS_ANY(MK_ANY, (void *)0);
 	if (mk_map_first(args)) {
 		uint64_t *word = (uint64_t *)(void *)area;
 
@@ -133,7 +130,7 @@ MK_FN void *mk_map_state(struct mk_task *task, const struct mk_map_args *args,
 			word[i] = 0;
 		mk_sync(task);
 	}
-	return area->payload;
+	return MK_AS_ANY(MK_ANY, area->payload);
 }
 
 /* ---- results: by one lane, on the last chunk --------------------------- */

@@ -12,7 +12,7 @@ static const char source[] =
 	"struct echo { unsigned char b[40]; struct mk_ref to; };\n"
 	"MK_HANDLER(echo, struct echo)\n"
 	"{\n"
-	"	unsigned char *p = (unsigned char *)mk_write(task, args->to, 48);\n"
+	"	unsigned char *p = mk_write(task, args->to, 48);\n"
 	"	const unsigned char *a = (const unsigned char *)args;\n"
 	"	if (!p)\n"
 	"		return mk_fail(task);\n"
@@ -34,7 +34,7 @@ static const char source[] =
 	"struct two { uint32_t a, b; };\n"
 	"MK_HANDLER(scratches, struct two)\n"
 	"{\n"
-	"	unsigned char *s = (unsigned char *)mk_scratch(task, args->a);\n"
+	"	unsigned char *s = mk_scratch(task, args->a);\n"
 	"	uint64_t sum = 0;\n"
 	"	if (!s)\n"
 	"		return mk_fail(task);\n"
@@ -106,6 +106,44 @@ static const char source[] =
 	"	return (int32_t)(mk_tiles(task) * 16 + mk_tile(task));\n"
 	"}\n";
 
+/* C11 as people write it: nothing in it is for one engine. */
+static const char plain[] =
+	"#include <assert.h>\n"
+	"#include <stdalign.h>\n"
+	"#include <stdbool.h>\n"
+	"#include <string.h>\n"
+	"#include <megakernel/handler.h>\n"
+	"struct plain { _Alignas(8) struct mk_ref to; uint32_t n; };\n"
+	"struct point { float x, y; bool set; };\n"
+	"_Static_assert(_Alignof(struct plain) == 8, \"alignment\");\n"
+	"MK_CONST char word[] = \"resident\";\n"
+	"static uint32_t first(const uint32_t *restrict p, _Bool twice)\n"
+	"{ return twice ? 2 * p[0] : p[0]; }\n"
+	"MK_HANDLER_THREAD(plain, struct plain)\n"
+	"{\n"
+	"	uint32_t *p = mk_write(task, args->to, 16);\n"
+	"	const uint32_t *q = mk_read_at(task, args->to, 4, 8);\n"
+	"	struct point at = { .x = 0.1f, .y = 3.0f };\n"
+	"	char *text = mk_scratch(task, 32);\n"
+	"	if (!p || !q || !text || !mk_read(task, args->to, 1))\n"
+	"		return mk_fail(task);\n"
+	"	if (at.set || text == NULL)\n"
+	"		return -1;\n"
+	"	memset(text, 'x', 31);\n"
+	"	memcpy(text, word, sizeof(word));\n"
+	"	memmove(text + 1, text, sizeof(word));\n"
+	"	if (strlen(text) != 9 || memcmp(text, \"rresident\", 10))\n"
+	"		return -2;\n"
+	"	if (memcmp(text, \"rrf\", 3) >= 0)\n"
+	"		return -3;\n"
+	"	p[0] = 20;\n"
+	"	p[1] = 1;\n"
+	"	assert(q[0] == 1);\n"
+	"	at.x = at.x * at.y + at.x;\n"
+	"	memcpy(&p[2], &at.x, 4);\n"
+	"	return (int32_t)(first(p, true) + args->n);\n"
+	"}\n";
+
 struct two {
 	uint32_t a, b;
 };
@@ -170,6 +208,32 @@ static void arguments(struct conform *c)
 		assert_int_equal(mk_buffer_read(c->ctx, b, 0, out, 48), 0);
 		assert_memory_equal(in, out, 48);
 	}
+	support_queue_end(q);
+	assert_int_equal(mk_buffer_destroy(c->ctx, b, SUPPORT_NS), 0);
+}
+
+static void dialect(struct conform *c)
+{
+	struct mk_queue *q = support_queue(c->ctx, 4);
+	struct {
+		struct mk_ref to;
+		uint32_t n, pad;
+	} args = { .n = 2 };
+	volatile float product = 0.1f * 3.0f;
+	float out;
+	mk_buffer_t b;
+	int r = mk_module_load_source(c->ctx, "plain.c", plain, 0, NULL);
+
+	if (r)
+		print_error("%s\n", mk_error_last()->text);
+	assert_int_equal(r, 0);
+	assert_int_equal(mk_buffer_create(c->ctx, 16, 0, &b), 0);
+	args.to = mk_buffer_ref(b);
+	assert_int_equal(support_call(q, op(c, "plain"), &args,
+				      sizeof(args)).result, 42);
+	assert_int_equal(mk_buffer_read(c->ctx, b, 8, &out, 4), 0);
+	/* rounded after each step, as the reference does */
+	assert_true(out == product + 0.1f);
 	support_queue_end(q);
 	assert_int_equal(mk_buffer_destroy(c->ctx, b, SUPPORT_NS), 0);
 }
@@ -513,6 +577,7 @@ int main(void)
 {
 	static const struct conform_case cases[] = {
 		{ "arguments", arguments },
+		{ "dialect", dialect },
 		{ "scratch", scratch },
 		{ "lanes", lanes },
 		{ "results", results },

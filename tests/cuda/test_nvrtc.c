@@ -16,15 +16,28 @@ static const char user[] =
 	"#line 1 \"user.c\"\n"
 	"#include <megakernel/handler.h>\n"
 	"#include <stdint.h>\n"
+	"#include <stdbool.h>\n"
+	"#include <stdalign.h>\n"
 	"#include <string.h>\n"
-	"struct pair { struct mk_ref x; uint32_t n; };\n"
+	"#include <float.h>\n"
+	"#include <assert.h>\n"
+	"struct pair { _Alignas(8) struct mk_ref x; uint32_t n; };\n"
+	"struct named { float a, b; _Bool c; };\n"
+	"_Static_assert(_Alignof(struct pair) == 8, \"C11\");\n"
 	"static uint32_t twice(uint32_t n) { return n * 2u; }\n"
+	"static uint32_t at(const uint32_t *restrict p) { return *p; }\n"
 	"MK_CONST uint32_t table[] = { 1, 2, 3 };\n"
 	"MK_HANDLER_BLOCK(user_block, struct pair)\n"
 	"{\n"
-	"	uint32_t *x = (uint32_t *)mk_write(task, args->x, 4u * args->n);\n"
-	"	if (!x)\n"
+	"	uint32_t *x = mk_write(task, args->x, 4u * args->n);\n"
+	"	const uint32_t *y = mk_read(task, args->x, 8);\n"
+	"	struct named v = { .a = FLT_MAX, .c = true };\n"
+	"	char *s = mk_scratch(task, 64);\n"
+	"	if (!x || !y || s == NULL || !mk_read(task, args->x, 1))\n"
 	"		return mk_fail(task);\n"
+	"	memset(s, v.c, 8);\n"
+	"	memmove(s + 1, s, strlen(s));\n"
+	"	assert(at(y) || memcmp(s, x, 4));\n"
 	"	for (uint32_t i = mk_lane(task); i < args->n;\n"
 	"	     i += mk_lanes(task))\n"
 	"		x[i] = twice(x[i]) + table[i % 3];\n"
@@ -88,9 +101,11 @@ static void says_what(void **state)
 	assert_int_equal(compile("#line 1 \"user.c\"\n"
 				 "#include <megakernel/handler.h>\n"
 				 "MK_HANDLER(user_bad, struct mk_none)\n"
-				 "{ return nonsense; }\n", 9, 0),
+				 "{ int warned; return nonsense; }\n", 9, 0),
 			 -MK_ECOMPILE);
 	support_error(-MK_ECOMPILE, "user.c(3)", "nonsense", NULL);
+	/* what is wrong comes first, whatever was warned of before */
+	assert_memory_equal(mk_error_last()->text, "user.c(3): error", 16);
 	assert_int_equal(compile(user, 3, 0), -MK_EENGINE);
 	support_error(-MK_EENGINE, "the device has 3.0", NULL);
 }

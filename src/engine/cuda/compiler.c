@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static struct {
 #undef NVRTC_FIELD
 } rtc;
 static char version[32];
+static bool has_cpp20; /* with designated initializers, as in C */
 static struct mk_error why_not;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -47,14 +49,14 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
  * is for the device, since there is nothing else here.
  */
 static const char *const options[] = {
-	"--std=c++17", "--device-as-default-execution-space", "--fmad=false",
+	"--device-as-default-execution-space", "--fmad=false",
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
 
-const char *mkc_compiler_options(void)
+const char *mkc_compiler_option(unsigned i)
 {
-	return "c++17 device-default no-fmad";
+	return i < OPTIONS ? options[i] : NULL;
 }
 
 static int load_symbols(void)
@@ -110,7 +112,13 @@ static int compiler_open(void)
 		return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",
 				    "NVRTC does not say its version");
 	snprintf(version, sizeof(version), "NVRTC %d.%d", major, minor);
+	has_cpp20 = major >= 12;
 	return 0;
+}
+
+static const char *standard(void)
+{
+	return has_cpp20 ? "--std=c++20" : "--std=c++17";
 }
 
 static void open_once(void)
@@ -150,6 +158,16 @@ static int check_arch(int major, int minor)
 			    list[count - 1] % 10, major, minor);
 }
 
+/* Where the first error begins: what was only warned of can wait. */
+static const char *first_error(const char *log)
+{
+	const char *error = strstr(log, "error");
+
+	while (error && error > log && error[-1] != '\n')
+		error--;
+	return error ? error : log;
+}
+
 /* The compiler's own words, cut where they do not fit. */
 static int compile_failed(nvrtcProgram program, nvrtcResult r)
 {
@@ -166,7 +184,7 @@ static int compile_failed(nvrtcProgram program, nvrtcResult r)
 	if (log)
 		log[bytes] = '\0';
 	mk_error_set(-MK_ECOMPILE, r, "nvrtc", "%s", log && log[0] ?
-		     log : "NVRTC gives no reason");
+		     first_error(log) : "NVRTC gives no reason");
 	free(log);
 	return -MK_ECOMPILE;
 }
@@ -198,7 +216,7 @@ int mkc_compile(const char *source, const struct mkc_text *headers,
 		unsigned header_count, int major, int minor,
 		struct mkc_image *out)
 {
-	const char **list = NULL, *flags[OPTIONS + 1];
+	const char **list = NULL, *flags[OPTIONS + 2];
 	nvrtcProgram program = NULL;
 	char arch[48];
 	nvrtcResult r;
@@ -221,13 +239,14 @@ int mkc_compile(const char *source, const struct mkc_text *headers,
 	snprintf(arch, sizeof(arch), "--gpu-architecture=sm_%d%d", major,
 		 minor);
 	memcpy(flags, options, sizeof(options));
-	flags[OPTIONS] = arch;
+	flags[OPTIONS] = standard();
+	flags[OPTIONS + 1] = arch;
 	if (r)
 		code = mk_error_set(r == NVRTC_OUT_OF_MEMORY ? -ENOMEM :
 				    -MK_ECOMPILE, r, "nvrtc",
 				    "NVRTC takes no program (%d)", r);
 	else
-		r = rtc.compile(program, (int)OPTIONS + 1, flags);
+		r = rtc.compile(program, (int)OPTIONS + 2, flags);
 	if (!code && r)
 		code = compile_failed(program, r);
 	if (!code)

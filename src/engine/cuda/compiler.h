@@ -31,7 +31,8 @@ int mkc_compile(const char *source, const struct mkc_text *headers,
 /* "NVRTC 13.0", for cache keys; "" if there is none. Never NULL. */
 const char *mkc_compiler_version(void);
 
-/* The options that matter, for cache keys. */
-const char *mkc_compiler_options(void);
+/* Option i that every compilation has, for cache keys; NULL behind the last.
+ * The language follows from the version, the architecture from the device. */
+const char *mkc_compiler_option(unsigned i);
 
 #endif

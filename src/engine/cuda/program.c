@@ -122,8 +122,10 @@ static const char stub[] =
 	"#define UINT64_C(n) n##ULL\n#define INT64_C(n) n##LL\n"
 	"#define UINT32_C(n) n##U\n#define INT32_C(n) n\n";
 
-static const char *const stubs[] = { "stdint.h", "limits.h", "stddef.h",
-				     "stdbool.h", "string.h", "math.h" };
+static const char *const stubs[] = {
+	"stdint.h", "limits.h", "stddef.h", "stdbool.h", "string.h", "math.h",
+	"stdalign.h", "assert.h", "float.h", "stdnoreturn.h",
+};
 
 #define STUBS (sizeof(stubs) / sizeof(stubs[0]))
 
@@ -172,7 +174,8 @@ static int write_text(const struct mkc_source *sources, unsigned threads,
 		   "#include <stdint.h>\n"
 		   "#include \"device.cuh\"\n"
 		   "#include <megakernel/handler.h>\n"
-		   "#include <megakernel/map.h>\n");
+		   "#include <megakernel/map.h>\n"
+		   "#include \"dialect.cuh\"\n");
 	write_sources(f, sources);
 	write_dispatch(f, sources);
 	write_info(f, sources);
@@ -242,8 +245,7 @@ void mkc_program_free(struct mkc_program *p)
 void mkc_program_key(const struct mkc_program *p, const char *compiler,
 		     const int *numbers, unsigned count, uint64_t key[2])
 {
-	const char *words[] = { "cuda", compiler, mkc_compiler_options(),
-				p->text };
+	const char *words[] = { "cuda", compiler, p->text }, *option;
 	XXH3_state_t state;
 	XXH128_hash_t hash;
 
@@ -251,6 +253,8 @@ void mkc_program_key(const struct mkc_program *p, const char *compiler,
 	XXH3_128bits_update(&state, numbers, count * sizeof(*numbers));
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		XXH3_128bits_update(&state, words[i], strlen(words[i]) + 1);
+	for (unsigned i = 0; (option = mkc_compiler_option(i)); i++)
+		XXH3_128bits_update(&state, option, strlen(option) + 1);
 	for (unsigned i = 0; i < p->header_count; i++) {
 		const struct mkc_text *t = &p->headers[i];
 
