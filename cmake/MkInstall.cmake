@@ -35,7 +35,7 @@ foreach(section 1 3 5 7)
 			DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
 		# a page that describes several calls is found by each of them
 		get_filename_component(file "${page}" NAME)
-		file(STRINGS "${page}" names REGEX "^\\.Nm [^ ]+ ?,?$")
+		file(STRINGS "${page}" names REGEX "^\\.Nm [a-z][^ ]* ?,?$")
 		foreach(name IN LISTS names)
 			string(REGEX REPLACE "^\\.Nm ([^ ,]+).*" "\\1.${section}"
 				name "${name}")
