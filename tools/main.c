@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program `megakernel`: picks the subcommand. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -60,10 +63,26 @@ static int unknown(const char *name)
 			 name);
 }
 
+/*
+ * A standard stream that was closed before we started stays unusable: the
+ * next file that is opened would get its number, and be read as standard
+ * input or printed over. /dev/null opened the wrong way round fails as a
+ * closed descriptor does, with EBADF.
+ */
+static void guard_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY
+							 : O_RDONLY) != fd)
+			return; /* no /dev/null, or no descriptor */
+}
+
 int main(int argc, char **argv)
 {
 	char shown[64];
 
+	guard_standard();
 	/* a reader that leaves is an error of write(), told by EPIPE */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2)

@@ -103,7 +103,7 @@ const char *quote_message(const char *name, char *text, unsigned room)
 
 	while (*c >= 0x20 && *c != 0x7f)
 		c++;
-	if (*c)
+	if (*c || !*name)
 		quote_pieces(name, put_room, &r);
 	else
 		put_room(&r, name, strlen(name));

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u /* Linux 6.3 */
@@ -20,7 +21,7 @@ static int memfd(void)
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create("megakernel",
 				  MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	return fd;
+	return mk_fd_keep(fd);
 }
 
 int mk_region_create(struct mk_region *region, uint64_t shared_bytes,

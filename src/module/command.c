@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 
 #define NS_PER_MS 1000000u
 
@@ -208,14 +209,33 @@ static int attend(struct child *c, const struct mk_command *s)
 	}
 }
 
+/* Both ends above the numbers that the child fills. */
+static int make_pipe(int ends[2])
+{
+	int rc = 0;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	for (int i = 0; i < 2; i++) {
+		ends[i] = mk_fd_keep(ends[i]);
+		if (ends[i] < 0)
+			rc = -errno;
+	}
+	for (int i = 0; i < 2 && rc; i++)
+		if (ends[i] >= 0)
+			close(ends[i]);
+	return rc;
+}
+
 int mk_command_run(const struct mk_command *s)
 {
 	struct child c = { .pidfd = -1 };
 	int ends[2], rc;
 
 	s->text[0] = '\0';
-	if (pipe2(ends, O_CLOEXEC))
-		return -errno;
+	rc = make_pipe(ends);
+	if (rc)
+		return rc;
 	c.pipe = ends[0];
 	rc = fcntl(ends[0], F_SETFL, O_NONBLOCK) ? -errno :
 						   start(s, ends[1], &c.pid);

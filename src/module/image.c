@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -47,8 +48,8 @@ static int begin(uint64_t bytes, int *fd)
 {
 	if (!mk_file_size_allowed(bytes))
 		return fail(EFBIG, "creating");
-	*fd = memfd_create("megakernel-module",
-			   MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	*fd = mk_fd_keep(memfd_create("megakernel-module",
+				      MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	return *fd < 0 ? fail(errno, "creating") : 0;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/futex.h"
 #include "base/order.h"
 #include "base/spin.h"
@@ -143,7 +144,7 @@ int mk_queue_event_fd(struct mk_queue *q)
 
 	if (q->event_fd >= 0)
 		return q->event_fd;
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fd = mk_fd_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (fd < 0)
 		return mk_error_set(-errno, errno, "mk_queue_event_fd",
 				    "eventfd: %s", strerror(errno));

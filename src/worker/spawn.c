@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 extern char **environ;
 
@@ -144,21 +145,6 @@ static int failed(int error, const char *what, const char *path)
 			    what, strerror(error));
 }
 
-/* The same descriptor at `least` or above; the old one is closed if that
- * fails too. */
-static int move_above(int fd, int least)
-{
-	int moved, e;
-
-	if (fd >= least)
-		return fd;
-	moved = fcntl(fd, F_DUPFD_CLOEXEC, least);
-	e = errno;
-	close(fd);
-	errno = e;
-	return moved;
-}
-
 /* A pair that leaves the caller's 0, 1 and 2 alone, and the other end above
  * the numbers that the child fills. */
 static int socket_pair(int pair[2])
@@ -167,13 +153,13 @@ static int socket_pair(int pair[2])
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return errno;
-	pair[0] = move_above(pair[0], STDERR_FILENO + 1);
+	pair[0] = mk_fd_keep(pair[0]);
 	e = errno;
 	if (pair[0] < 0) {
 		close(pair[1]);
 		return e;
 	}
-	pair[1] = move_above(pair[1], MK_WORKER_FD + 1);
+	pair[1] = mk_fd_above(pair[1], MK_WORKER_FD + 1);
 	e = errno;
 	if (pair[1] < 0) {
 		close(pair[0]);
@@ -244,7 +230,7 @@ static int spawn_child(const char *path, int sock, pid_t *pid)
 /* 0 with a descriptor, or with -1 where the kernel knows none. */
 static int open_pidfd(pid_t pid, int *pidfd)
 {
-	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	*pidfd = mk_fd_keep((int)syscall(SYS_pidfd_open, pid, 0));
 	if (*pidfd >= 0)
 		return 0;
 	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)

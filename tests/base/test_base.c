@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Errors, parameter structs, clocks, futexes, the ladder of waits. */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/futex.h"
 #include "base/params.h"
 #include "base/spin.h"
@@ -164,6 +167,28 @@ static void ladder(void **state)
 	assert_int_equal(step, MK_SPIN_LATE);
 }
 
+static void descriptors(void **state)
+{
+	int fd = open("/dev/null", O_RDONLY), moved;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(mk_fd_above(fd, fd), fd);
+	moved = mk_fd_above(fd, fd + 5);
+	assert_true(moved >= fd + 5);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	assert_int_equal(fcntl(moved, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(mk_fd_keep(moved), moved);
+	/* above every limit: the old one is gone too */
+	errno = 0;
+	assert_int_equal(mk_fd_above(moved, INT_MAX), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(fcntl(moved, F_GETFD), -1);
+	errno = EMFILE;
+	assert_int_equal(mk_fd_keep(-1), -1);
+	assert_int_equal(errno, EMFILE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +198,7 @@ int main(void)
 		cmocka_unit_test(clocks),
 		cmocka_unit_test(futexes),
 		cmocka_unit_test(ladder),
+		cmocka_unit_test(descriptors),
 	};
 
 	return cmocka_run_group_tests_name("base/base", tests, NULL, NULL);

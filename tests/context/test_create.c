@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -246,6 +247,54 @@ static void cycles(void **state)
 	assert_int_equal(support_children(), 0);
 }
 
+/* In a process without standard streams: none of ours takes their numbers,
+ * or what the process prints would go into it. */
+static int without_streams(uint32_t isolation)
+{
+	struct mk_ctx_params p = { .size = sizeof(p), .isolation = isolation };
+	struct mk_handler_info info;
+	struct mk_completion c;
+	struct mk_slot slot;
+	struct mk_ctx *ctx;
+	struct mk_queue *q;
+
+	for (int fd = 0; fd <= 2; fd++)
+		close(fd);
+	if (mk_ctx_create(&p, &ctx) || mk_queue_create(ctx, NULL, &q))
+		return 2;
+	if (mk_queue_event_fd(q) < 3)
+		return 3;
+	if (mk_module_load_source(ctx, "x.c", "int x = y;", 0, NULL) !=
+		    -MK_ECOMPILE ||
+	    !strstr(mk_error_last()->text, "x.c:1"))
+		return 4;
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) != -1)
+			return 5;
+	mk_slot_init(&slot, MK_OP_NOP, 7);
+	if (mk_queue_call(q, &slot, &c, SUPPORT_NS))
+		return 6;
+	if (mk_handler_find(ctx, "sha256", &info))
+		return 7;
+	return mk_ctx_destroy(ctx, SUPPORT_NS) ? 8 : 0;
+}
+
+static void no_streams(void **state)
+{
+	(void)state;
+	for (uint32_t i = MK_ISOLATION_PROCESS; i <= MK_ISOLATION_NONE; i++) {
+		pid_t pid = fork();
+		int status;
+
+		assert_true(pid >= 0);
+		if (!pid)
+			_exit(without_streams(i));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), 0);
+	}
+}
+
 static void several(void **state)
 {
 	struct mk_ctx *ctx[6];
@@ -284,6 +333,7 @@ int main(void)
 		cmocka_unit_test(no_descriptors),
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(cycles),
+		cmocka_unit_test(no_streams),
 		cmocka_unit_test(several),
 	};
 

@@ -21,6 +21,7 @@ for isolation in process none; do
 done
 status 1 "empty name" mk map sha256 "" tree/a0 > got 2> err
 has got "  tree/a0" "empty name"
+has err "map: '': No such file or directory" "empty name"
 status 1 "odd name" mk map sha256 "$(printf 'no\nsuch')" 2> err
 has err "'no'\$'\\n''such': No such file" "odd name"
 
@@ -55,6 +56,20 @@ case $(cat code) in
 0 | 1) ;; # 0: all was written before the reader left
 *) fail "closed pipe: exit status $(cat code)" ;;
 esac
+
+# standard streams that were closed: nothing else is read or written for them
+sha256sum tree/a0 > want
+for isolation in process none; do
+	set -- --isolation $isolation sha256 -
+	status 1 "no stdin, $isolation" mk map "$@" tree/a0 > got 2> err <&-
+	same want got "no stdin, $isolation"
+	has err "map: -: Bad file descriptor" "no stdin, $isolation"
+	status 1 "no stdout, $isolation" mk map "$@" < tree/a0 2> err >&-
+	has err "standard output: Bad file descriptor" "no stdout, $isolation"
+	status 1 "no stderr, $isolation" mk map "$@" tree/missing tree/a0 \
+		> got < /dev/null 2>&-
+	has got "  tree/a0" "no stderr, $isolation"
+done
 
 # usage: status 2, a hint, nothing on stdout
 usage() {

@@ -71,6 +71,7 @@ static void test_message(void **state)
 			    "a b\\");
 	assert_string_equal(quote_message("a\nb", text, sizeof(text)),
 			    "'a'$'\\n''b'");
+	assert_string_equal(quote_message("", text, sizeof(text)), "''");
 	memset(small, 'x', sizeof(small));
 	assert_string_equal(quote_message("0123456789", small, sizeof(small)),
 			    "0123456");
