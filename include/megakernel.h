@@ -126,7 +126,8 @@ struct mk_ctx_params {
 	uint32_t scratch_bytes; /* per worker; 0: 64 KiB; at most 64 MiB */
 	uint64_t shared_bytes;  /* for queues; 0: 64 MiB. Reserved, not used:
 				 * memory is taken when a queue is made */
-	uint64_t heap_bytes;    /* for buffers; 0: the machine's memory.
+	uint64_t heap_bytes;    /* for buffers; 0: the machine's memory, or
+				 * less where a limit of the process says so.
 				 * Reserved, not used */
 	uint64_t idle_ns;       /* a worker with no work spins this long, then
 				 * sleeps; 0: 50 us */
@@ -153,6 +154,7 @@ struct mk_ctx_params {
  * @retval -E2BIG        params has an unknown tail that is not zero.
  * @retval -ENOMEM       no memory, or the reservation does not fit the
  *                       address space (see heap_bytes).
+ * @retval -EFBIG        it exceeds the limit on a file's size (RLIMIT_FSIZE).
  * @retval -EMFILE       descriptors are exhausted (-ENFILE: system-wide).
  * @retval -MK_EENGINE   no such engine or device, or not on this machine.
  * @retval -MK_EWORKER   the worker process could not be started.

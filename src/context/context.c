@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/order.h"
 #include "base/params.h"
 #include "buffer/buffer.h"
@@ -39,6 +41,22 @@ static uint64_t machine_memory(void)
 				       1ull << 30;
 }
 
+/* As much as the machine has, or as the process may have: a file's size is
+ * limited, and so may the address space be, where other things live too. */
+static uint64_t default_heap(uint64_t shared)
+{
+	uint64_t most = machine_memory(), file = mk_file_size_limit();
+	struct rlimit space;
+
+	file = file > shared ? (file - shared) & ~(MK_REGION_GRAIN - 1ull) : 0;
+	if (most > file)
+		most = file;
+	if (!getrlimit(RLIMIT_AS, &space) && space.rlim_cur != RLIM_INFINITY &&
+	    most > space.rlim_cur / 4)
+		most = space.rlim_cur / 4;
+	return most > MK_REGION_GRAIN ? most : MK_REGION_GRAIN;
+}
+
 /* Defaults and limits. What the engine decides is filled in later. */
 static int ctx_params(struct mk_ctx_params *p,
 		      const struct mk_ctx_params *given)
@@ -57,8 +75,6 @@ static int ctx_params(struct mk_ctx_params *p,
 		p->scratch_bytes = 64u << 10;
 	if (!p->shared_bytes)
 		p->shared_bytes = 64u << 20;
-	if (!p->heap_bytes)
-		p->heap_bytes = machine_memory();
 	if (!p->idle_ns)
 		p->idle_ns = 50000;
 	if (!p->command_ns)
@@ -79,6 +95,8 @@ static int ctx_params(struct mk_ctx_params *p,
 	if (p->heap_bytes > 1ull << 46)
 		return bad("heap_bytes", p->heap_bytes, "at most 64 TiB");
 	p->shared_bytes = (p->shared_bytes + grain) & ~grain;
+	if (!p->heap_bytes)
+		p->heap_bytes = default_heap(p->shared_bytes);
 	p->heap_bytes = (p->heap_bytes + grain) & ~grain;
 	return 0;
 }

@@ -29,10 +29,18 @@ int mk_region_create(struct mk_region *region, uint64_t shared_bytes,
 {
 	uint64_t total = shared_bytes + heap_bytes;
 	const char *what = "memfd_create";
-	int fd = memfd();
 	void *base;
-	int e;
+	int fd, e;
 
+	if (total > mk_file_size_limit())
+		return mk_error_set(-EFBIG, EFBIG, "mk_ctx_create",
+				    "%llu bytes of shared memory exceed the "
+				    "limit on the size of a file "
+				    "(RLIMIT_FSIZE), %llu; lower shared_bytes "
+				    "and heap_bytes, or raise it",
+				    (unsigned long long)total,
+				    (unsigned long long)mk_file_size_limit());
+	fd = memfd();
 	if (fd < 0)
 		goto fail;
 	what = "ftruncate";

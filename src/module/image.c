@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,10 +37,7 @@ static int write_all(int fd, const unsigned char *data, uint64_t bytes)
 
 bool mk_file_size_allowed(uint64_t bytes)
 {
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_FSIZE, &limit) ||
-	       limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur;
+	return bytes <= mk_file_size_limit();
 }
 
 static int begin(uint64_t bytes, int *fd)

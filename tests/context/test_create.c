@@ -156,6 +156,48 @@ static void no_address_space(void **state)
 	support_error(-ENOMEM, "mmap", "heap_bytes", "address space", NULL);
 }
 
+static void limited(int resource, rlim_t bytes, const struct mk_ctx_params *p,
+		    int code)
+{
+	struct mk_ctx_info info;
+	struct rlimit was, less;
+	struct mk_ctx *ctx = NULL;
+	int r;
+
+	assert_int_equal(getrlimit(resource, &was), 0);
+	less = was;
+	less.rlim_cur = bytes;
+	assert_int_equal(setrlimit(resource, &less), 0);
+	r = mk_ctx_create(p, &ctx);
+	assert_int_equal(setrlimit(resource, &was), 0);
+	assert_int_equal(r, code);
+	if (r)
+		return;
+	assert_int_equal(mk_ctx_info(ctx, &info), 0);
+	assert_true(info.shared_bytes + info.heap_bytes <= bytes);
+	support_ctx_end(ctx);
+}
+
+/* A limit is no death by SIGXFSZ; the default keeps to it. */
+static void limits(void **state)
+{
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_NONE);
+
+	(void)state;
+	p.heap_bytes = 0;
+	p.shared_bytes = 1u << 20;
+	limited(RLIMIT_FSIZE, (8u << 20) + 1, &p, 0);
+	if (!SUPPORT_SANITIZED)
+		limited(RLIMIT_AS, 1u << 30, &p, 0);
+	p.heap_bytes = 8u << 20;
+	limited(RLIMIT_FSIZE, 8u << 20, &p, -EFBIG);
+	support_error(-EFBIG, "9437184 bytes", "RLIMIT_FSIZE", "8388608",
+		      "heap_bytes", NULL);
+	p.heap_bytes = 0;
+	limited(RLIMIT_FSIZE, 4096, &p, -EFBIG);
+	limited(RLIMIT_FSIZE, 0, &p, -EFBIG);
+}
+
 static void no_descriptors(void **state)
 {
 	static const uint32_t isolation[] = { MK_ISOLATION_NONE,
@@ -330,6 +372,7 @@ int main(void)
 		cmocka_unit_test(no_worker_program),
 		cmocka_unit_test(no_room),
 		cmocka_unit_test(no_address_space),
+		cmocka_unit_test(limits),
 		cmocka_unit_test(no_descriptors),
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(cycles),
