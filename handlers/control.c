@@ -61,7 +61,7 @@ MK_HANDLER(load, struct mk_op_word)
 	if (!word)
 		return mk_fail(task);
 	if (mk_lane(task) == 0)
-		mk_value(task, mk_fetch_add(word, 0));
+		mk_value(task, mk_load(word));
 	return MK_OK;
 }
 

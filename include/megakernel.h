@@ -529,7 +529,9 @@ MK_API uint32_t mk_queue_entries(const struct mk_queue *q);
 
 /**
  * One observable word of the queue's control block, as handlers and the
- * built-in word opcodes see it.
+ * built-in word opcodes see it. A word is to be changed from one side at a
+ * time: on engine cuda, a store here may be lost beside a handler that adds
+ * to, exchanges or compares and swaps the same word.
  * @retval -MK_ERANGE  word is not below the queue's observables.
  */
 MK_API int mk_queue_observe(struct mk_queue *q, uint32_t word,

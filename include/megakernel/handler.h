@@ -413,7 +413,27 @@ MK_FN MK_ANY mk_scratch(struct mk_task *task, uint32_t bytes)
 	return MK_AS_ANY(MK_ANY, p);
 }
 
-/* ---- atomics that both engines have ----------------------------------- */
+/*
+ * ---- atomics that both engines have ----------------------------------- *
+ *
+ * Atomic among handlers. A GPU on the far side of a bus changes a word of host
+ * memory (an observable word) by reading and writing it: what the host stores
+ * to it meanwhile may be lost. So wait for a word that the host sets with
+ * mk_load(), and let each word be changed from one side at a time.
+ */
+
+/** The word, fresh; what was stored before it is seen afterwards (acquire). */
+MK_FN uint64_t mk_load(const uint64_t *word)
+{
+#if MK_CUDA
+	uint64_t value;
+	asm volatile("ld.acquire.sys.u64 %0, [%1];"
+		     : "=l"(value) : "l"(word) : "memory");
+	return value;
+#else
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+#endif
+}
 
 MK_FN uint64_t mk_fetch_add(uint64_t *word, uint64_t n)
 {
@@ -479,18 +499,6 @@ MK_FN void mk_store_word(uint32_t *at, uint32_t value)
 #endif
 }
 
-MK_FN uint64_t mk_load_count(const uint64_t *at)
-{
-#if MK_CUDA
-	uint64_t value;
-	asm volatile("ld.acquire.sys.u64 %0, [%1];"
-		     : "=l"(value) : "l"(at) : "memory");
-	return value;
-#else
-	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
-#endif
-}
-
 /** Put a record into the debug log. The oldest record gives way. */
 MK_FN void mk_print(struct mk_task *task, uint32_t format, uint32_t a,
 		    uint32_t b, uint32_t c)
@@ -532,12 +540,12 @@ MK_FN int32_t mk_io_post(struct mk_task *task,
 
 	if (!task->io)
 		return -MK_EFULL;
-	at = mk_load_count(&task->io->posted);
+	at = mk_load(&task->io->posted);
 	for (;;) {
 		uint64_t seen;
 
 		/* taken: by the host, when it has done with a record */
-		if (at - mk_load_count(&task->io->taken) >=
+		if (at - mk_load(&task->io->taken) >=
 		    task->io_capacity) {
 			mk_fetch_add(&task->io->refused, 1);
 			return -MK_EFULL;

@@ -60,7 +60,7 @@ static const char source[] =
 	"	mk_fetch_add(w, 1);\n"
 	"	mk_sync(task);\n"
 	"	mk_value(task, mk_lanes(task));\n"
-	"	return (int32_t)mk_fetch_add(w, 0);\n"
+	"	return (int32_t)mk_load(w);\n"
 	"}\n"
 	/* while word a is below b, spin, unless cancelled; word 9 counts */
 	"MK_HANDLER_THREAD(until, struct two)\n"
@@ -69,7 +69,7 @@ static const char source[] =
 	"	if (!w)\n"
 	"		return mk_fail(task);\n"
 	"	mk_fetch_add(mk_observable(task, 9), 1);\n"
-	"	while (mk_fetch_add(w, 0) < args->b)\n"
+	"	while (mk_load(w) < args->b)\n"
 	"		if (mk_cancelled(task))\n"
 	"			return -MK_ECANCELLED;\n"
 	"	return 0;\n"

@@ -25,10 +25,10 @@ static const char spin_source[] =
 	"	if (!w)\n"
 	"		return mk_fail(task);\n"
 	"	mk_fetch_add(w, 1);\n"
-	"	while (mk_fetch_add(w, 0) < args->until)\n"
+	"	while (mk_load(w) < args->until)\n"
 	"		if (mk_cancelled(task))\n"
 	"			return -MK_ECANCELLED;\n"
-	"	mk_value(task, mk_fetch_add(w, 0));\n"
+	"	mk_value(task, mk_load(w));\n"
 	"	return 0;\n"
 	"}\n";
 
