@@ -11,6 +11,8 @@ DEPS = sh scripts/install-deps.sh
 build = cmake --preset $(1) -DMK_WERROR=$(WERROR) $(2) && \
 	cmake --build --preset $(1) -j $(JOBS)
 
+MAKEFLAGS += --no-print-directory
+
 .DEFAULT_GOAL := all
 .PHONY: all run check asan tsan coverage fuzz bench install clean help
 
@@ -25,7 +27,7 @@ check:
 	$(DEPS) check
 	$(call build,dev)
 	sh scripts/run-demo.sh build/bin/megakernel
-	ctest --preset dev -j $(JOBS) $(CTEST_ARGS)
+	sh scripts/run-tests.sh dev -j $(JOBS) $(CTEST_ARGS)
 
 asan tsan:
 	$(DEPS) check
@@ -35,7 +37,7 @@ asan tsan:
 coverage:
 	$(DEPS) check
 	$(call build,$@)
-	ctest --preset $@ -j $(JOBS) $(CTEST_ARGS)
+	sh scripts/run-tests.sh $@ -j $(JOBS) $(CTEST_ARGS)
 	sh scripts/coverage.sh build-coverage
 
 fuzz:

@@ -345,7 +345,7 @@ static int set_source(struct build *b, const char *name, const char *path,
 		b->source.name = name;
 	slash = strrchr(path, '/');
 	if (!slash)
-		strcpy(b->where, ".");
+		memcpy(b->where, ".", sizeof("."));
 	else if ((size_t)(slash - path) < sizeof(b->where))
 		memcpy(b->where, path, slash == path ? 1 :
 					(size_t)(slash - path));

@@ -48,23 +48,26 @@ static bool search(const char *name, char *path, struct stat *st)
 
 static bool find_program(const char *name, char *path, struct stat *st)
 {
+	size_t bytes = strlen(name) + 1;
+
 	if (!strchr(name, '/'))
 		return *name && search(name, path, st);
-	if (strlen(name) >= PATH_MAX)
+	if (bytes > PATH_MAX)
 		return false;
-	strcpy(path, name);
+	memcpy(path, name, bytes);
 	return is_program(path, st);
 }
 
 /* $CC may carry options: "ccache gcc -m64". No quoting, as in make. */
 static int split(struct mk_tools *t, const char *text)
 {
+	size_t bytes = strlen(text) + 1;
 	char *rest, *word;
 
 	t->words = 0;
-	if (strlen(text) >= sizeof(t->text))
+	if (bytes > sizeof(t->text))
 		return -E2BIG;
-	strcpy(t->text, text);
+	memcpy(t->text, text, bytes);
 	for (word = strtok_r(t->text, BLANKS, &rest); word;
 	     word = strtok_r(NULL, BLANKS, &rest)) {
 		if (t->words == MK_COMPILER_WORDS)
@@ -127,13 +130,14 @@ static int find_include(struct mk_tools *t)
 	const char *named = secure_getenv("MEGAKERNEL_INCLUDE");
 	const char *places[] = { named, MK_INCLUDE_BUILD_DIR,
 				 MK_INCLUDE_INSTALL_DIR };
+	size_t bytes;
 
 	for (unsigned i = 0; i < 3; i++) {
 		if (!places[i] || !*places[i])
 			continue;
-		if (has_headers(places[i]) &&
-		    strlen(places[i]) < sizeof(t->include)) {
-			strcpy(t->include, places[i]);
+		bytes = strlen(places[i]) + 1;
+		if (has_headers(places[i]) && bytes <= sizeof(t->include)) {
+			memcpy(t->include, places[i], bytes);
 			return 0;
 		}
 		if (!i)

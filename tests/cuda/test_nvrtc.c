@@ -5,6 +5,7 @@
  *
  * ctest-timeout: 600
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,10 +85,6 @@ static void compiles(void **state)
 	int r = compile(user, 9, 0);
 
 	(void)state;
-	if (r == -MK_ENOCOMPILER) {
-		print_message("%s\n", mk_error_last()->text);
-		skip();
-	}
 	if (r)
 		fail_msg("%s", mk_error_last()->text);
 }
@@ -96,8 +93,6 @@ static void compiles(void **state)
 static void says_what(void **state)
 {
 	(void)state;
-	if (!mkc_compiler_version()[0])
-		skip();
 	assert_int_equal(compile("#line 1 \"user.c\"\n"
 				 "#include <megakernel/handler.h>\n"
 				 "MK_HANDLER(user_bad, struct mk_none)\n"
@@ -117,5 +112,9 @@ int main(void)
 		cmocka_unit_test(says_what),
 	};
 
+	if (!mkc_compiler_version()[0]) {
+		puts("skipped: there is no NVRTC");
+		return 77;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
