@@ -23,10 +23,10 @@ status=$?
 if [ -r "$build/Testing/Temporary/LastTest.log" ]; then
 	awk '
 		$2 == "Testing:" { test = $3 }
-		/^\[  SKIPPED \] [a-z]/ && !seen[test, $4]++ {
+		/^\[  SKIPPED \] [a-z]/ && !seen[test, $0]++ {
 			if (!any++)
 				print "\nskipped cases of tests that ran:"
-			printf "\t%s: %s\n", test, $4
+			printf "\t%s: %s\n", test, substr($0, 14)
 		}
 	' "$build/Testing/Temporary/LastTest.log"
 fi
