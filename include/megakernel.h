@@ -23,7 +23,10 @@
  * Parameter structs begin with their size. Zero is every field's default, so
  * `struct mk_ctx_params p = { .size = sizeof(p) };` is complete, and a NULL
  * pointer means the same. A struct that is longer than the library knows is
- * accepted if the tail is zero, else -E2BIG.
+ * accepted if the tail is zero, else (and beyond 4096 bytes) -E2BIG.
+ *
+ * Pointers. One that has to be there and is NULL is -EINVAL. The hot calls
+ * (get, submit, peek, advance, reap, wait, call) do not look.
  *
  * Timeouts are in nanoseconds; 0 polls, MK_FOREVER waits without end.
  */

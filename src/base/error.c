@@ -82,3 +82,8 @@ const char *mk_code_name(int code)
 		return name ? name : "unknown";
 	}
 }
+
+int mk_error_null(const char *operation, const char *what)
+{
+	return mk_error_set(-EINVAL, 0, operation, "%s is NULL", what);
+}

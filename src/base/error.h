@@ -14,6 +14,9 @@ int mk_error_set(int code, int native, const char *operation,
 		 const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* A pointer that has to be there, called `what`, is NULL: -EINVAL. */
+int mk_error_null(const char *operation, const char *what);
+
 #if defined(__clang_analyzer__)
 /* It sees one file at a time: tell it that what comes back is negative. */
 #define mk_error_set(...) ((void)(mk_error_set)(__VA_ARGS__), -1)

@@ -7,6 +7,9 @@
 
 #include "base/error.h"
 
+/* Beyond, size was never set: what lies there is not looked at. */
+#define PARAMS_MOST 4096u
+
 int mk_params_copy(void *dst, size_t known, size_t least, const void *src,
 		   const char *operation)
 {
@@ -20,10 +23,15 @@ int mk_params_copy(void *dst, size_t known, size_t least, const void *src,
 		return 0;
 	}
 	memcpy(&size, src, sizeof(size));
-	if (size < least || size > 4096)
+	if (size < least)
 		return mk_error_set(-EINVAL, 0, operation,
 				    "params.size is %u, but must be "
-				    "sizeof(params): %zu to 4096", size, least);
+				    "sizeof(params), %zu or more", size,
+				    least);
+	if (size > PARAMS_MOST)
+		return mk_error_set(-E2BIG, 0, operation,
+				    "params.size is %u; no params are longer "
+				    "than %u bytes", size, PARAMS_MOST);
 	for (size_t i = known; i < size; i++)
 		if (bytes[i])
 			return mk_error_set(

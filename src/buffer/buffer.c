@@ -163,6 +163,8 @@ int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 	uint32_t index;
 	int r;
 
+	if (!ctx || !out)
+		return mk_error_null("mk_buffer_create", ctx ? "out" : "ctx");
 	if (!bytes || bytes > INT64_MAX)
 		return mk_error_set(-EINVAL, 0, "mk_buffer_create",
 				    "bytes is %llu, must be 1 to 2^63 - 1",
@@ -276,6 +278,8 @@ static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 				 (unsigned long long)e->size);
 	} else if (!bytes) {
 		; /* data may be NULL */
+	} else if (!data) {
+		r = mk_error_null(operation, "data");
 	} else if (ctx->real->traits & MK_TRAIT_HOST_MEMORY) {
 		memory = ctx->region.base + e->offset + offset;
 	} else {
@@ -316,6 +320,8 @@ int mk_buffer_map(struct mk_ctx *ctx, mk_buffer_t buffer, void **out)
 	struct mk_buffer_entry *e;
 	int r = 0;
 
+	if (!out)
+		return mk_error_null("mk_buffer_map", "out");
 	pthread_mutex_lock(&ctx->lock);
 	e = entry_of(ctx, buffer, "mk_buffer_map");
 	if (!e)
@@ -336,6 +342,8 @@ int mk_buffer_bytes(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t *out)
 	struct mk_buffer_entry *e;
 	int r = 0;
 
+	if (!out)
+		return mk_error_null("mk_buffer_bytes", "out");
 	pthread_mutex_lock(&ctx->lock);
 	e = entry_of(ctx, buffer, "mk_buffer_bytes");
 	if (e)

@@ -275,6 +275,8 @@ int mk_ctx_create(const struct mk_ctx_params *params, struct mk_ctx **out)
 	struct mk_ctx *ctx;
 	int r = ctx_params(&p, params);
 
+	if (!r && !out)
+		r = mk_error_null("mk_ctx_create", "out");
 	if (r)
 		return r;
 	ctx = calloc(1, sizeof(*ctx));
@@ -338,6 +340,8 @@ int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 
 int mk_ctx_info(struct mk_ctx *ctx, struct mk_ctx_info *out)
 {
+	if (!ctx || !out)
+		return mk_error_null("mk_ctx_info", ctx ? "out" : "ctx");
 	memset(out, 0, sizeof(*out));
 	pthread_mutex_lock(&ctx->lock);
 	strncpy(out->engine, ctx->real->name, sizeof(out->engine) - 1);
@@ -368,6 +372,8 @@ static void add_words(uint64_t *to, const uint64_t *from, unsigned n)
 
 int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
 {
+	if (!ctx || !out)
+		return mk_error_null("mk_ctx_stats", ctx ? "out" : "ctx");
 	memset(out, 0, sizeof(*out));
 	for (uint32_t i = 0; i < ctx->config.workers; i++) {
 		const struct mk_worker_block *w = &ctx->workers[i];

@@ -113,6 +113,8 @@ int mk_control_decode(const void *data, uint64_t bytes,
 	int r;
 
 	r = mk_control_check(&c, data, bytes, &head);
+	if (!r && !out)
+		r = mk_error_null(__func__, "out");
 	if (r < 0)
 		return r;
 	memset(out, 0, sizeof(*out));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The IO queue buffer: made, checked, read. */
+#include "base/error.h"
 #include "dispatch/layout.h"
 
 #define WORD_RESERVED0 5
@@ -98,6 +99,8 @@ int mk_io_decode(const void *data, uint64_t bytes, struct mk_io_record *out,
 	int r;
 
 	r = mk_io_check(&c, data, bytes, &head);
+	if (!r && n && !out)
+		r = mk_error_null(__func__, "out");
 	if (r < 0)
 		return r;
 	r = walk(&c, data, &head, out, n, &torn);

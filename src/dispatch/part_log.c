@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The debug log buffer: made, checked, read. */
+#include "base/error.h"
 #include "dispatch/layout.h"
 
 #define WORD_RESERVED0 5
@@ -59,6 +60,8 @@ int mk_log_decode(const void *data, uint64_t bytes, struct mk_log_entry *out,
 	int r;
 
 	r = mk_log_check(&c, data, bytes, &head);
+	if (!r && n && !out)
+		r = mk_error_null(__func__, "out");
 	if (r < 0)
 		return r;
 	records = (const struct mk_debug_record *)

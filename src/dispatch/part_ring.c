@@ -63,6 +63,8 @@ int mk_ring_publish(void *ring, uint64_t bytes,
 	int r;
 
 	r = mk_ring_check(&c, ring, bytes, &head);
+	if (!r && n && !slots)
+		r = mk_error_null(__func__, "slots");
 	if (r < 0)
 		return r;
 	if (n > head.entries - head.published)
@@ -218,5 +220,7 @@ int mk_ring_decode(const void *data, uint64_t bytes,
 	int r;
 
 	r = mk_ring_check(&c, data, bytes, &head);
+	if (!r && n && !out)
+		r = mk_error_null(__func__, "out");
 	return r < 0 ? r : walk(&c, data, &head, out, n, false);
 }

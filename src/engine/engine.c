@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/error.h"
+
 #ifdef MK_WITH_MOCK
 extern const struct mk_engine_ops mk_engine_mock;
 #endif
@@ -35,6 +37,8 @@ int mk_engine_list(struct mk_engine_info *out, unsigned n)
 {
 	unsigned have = 0;
 
+	if (n && !out)
+		return mk_error_null("mk_engine_list", "out");
 	for (unsigned i = 0; i < ENGINES; i++) {
 		for (uint32_t device = 0;; device++) {
 			struct mk_engine_info info;

@@ -41,9 +41,12 @@ uint32_t mk_queue_entries(const struct mk_queue *q)
 
 int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out)
 {
-	uint64_t head = q->head;
-	uint64_t tail = mk_load_acquire(&q->tail);
+	uint64_t head, tail;
 
+	if (!q || !out)
+		return mk_error_null("mk_queue_stats", q ? "out" : "q");
+	head = q->head;
+	tail = mk_load_acquire(&q->tail);
 	memset(out, 0, sizeof(*out));
 	out->ok = q->endings[MK_END_OK];
 	out->faulted = q->endings[MK_END_FAULTED];
@@ -123,6 +126,8 @@ int mk_queue_observe(struct mk_queue *q, uint32_t word, uint64_t *value)
 
 	if (!at)
 		return -MK_ERANGE;
+	if (!value)
+		return mk_error_null("mk_queue_observe", "value");
 	*value = mk_load_acquire(at);
 	return 0;
 }

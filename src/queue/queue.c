@@ -275,6 +275,8 @@ int mk_queue_create(struct mk_ctx *ctx, const struct mk_queue_params *params,
 	struct mk_queue *q;
 	int r = queue_params(&p, params);
 
+	if (!r && (!ctx || !out))
+		r = mk_error_null("mk_queue_create", ctx ? "out" : "ctx");
 	if (r)
 		return r;
 	q = queue_alloc(&p);

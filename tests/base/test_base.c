@@ -106,6 +106,9 @@ static void params(void **state)
 	assert_int_equal(out.b, 0);
 	assert_int_equal(mk_params_copy(&out, 12, 12, &small, "op"), -EINVAL);
 	support_error(-EINVAL, "params.size is 8", "12", NULL);
+	small.size = 4097;
+	assert_int_equal(mk_params_copy(&out, 12, 12, &small, "op"), -E2BIG);
+	support_error(-E2BIG, "params.size is 4097", "4096", NULL);
 	/* a newer one */
 	assert_int_equal(mk_params_copy(&out, 12, 8, &large, "op"), 0);
 	large.c = 1u << 31;
