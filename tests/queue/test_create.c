@@ -66,7 +66,7 @@ static void sizes(void **state)
 	bytes[sizeof(*p) + 7] = 1;
 	refuse(p, -E2BIG);
 	p->size = 4097;
-	refuse(p, -EINVAL);
+	refuse(p, -E2BIG);
 }
 
 static void extremes(void **state)
