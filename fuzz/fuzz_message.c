@@ -158,10 +158,10 @@ static int check_unbuffer(struct mk_engine *e, uint32_t index, uint64_t ns)
 }
 
 static int check_copy(struct mk_engine *e, uint32_t index, uint64_t offset,
-		      uint64_t staging, uint64_t bytes, bool to_device)
+		      uint64_t staging, uint64_t bytes, uint32_t flags)
 {
 	REQUIRE(e->started && index < WINDOWS);
-	REQUIRE(offset + bytes >= offset && (to_device & 1) == to_device);
+	REQUIRE(offset + bytes >= offset && (flags & 3) == flags);
 	REQUIRE(staging >= sizeof(struct mk_context_block));
 	REQUIRE(staging <= TOTAL && bytes <= TOTAL - staging);
 	return 0;

@@ -141,6 +141,16 @@ struct mk_ctx_params {
 	const char *worker_path; /* NULL: $MEGAKERNEL_WORKER, else beside the
 				  * library or program, else as installed */
 	const char *compiler;   /* NULL: $CC, else cc, gcc, clang */
+	/* engine cuda; the engine cpu has none and ignores both */
+	uint32_t sm_count;      /* multiprocessors that the resident kernel
+				 * takes at most; 0: all of the device */
+	uint32_t sm_percent;    /* the same, 1 to 100 of a hundred, rounded
+				 * down, but one at least; 0: see sm_count */
+	/* engine cuda with isolation none only; megakernel/cuda.h */
+	void *native_context;   /* CUcontext to live in; NULL: the primary
+				 * context of the device is retained */
+	void *native_stream;    /* CUstream for the kernel; NULL: a
+				 * non-blocking one of its own */
 };
 
 /**
@@ -199,6 +209,8 @@ struct mk_ctx_info {
 	uint64_t heap_used;
 	uint32_t abi;
 	uint32_t fingerprint;
+	uint32_t sm_count;      /* that the kernel takes at most; cpu: 0 */
+	uint32_t reserved;
 };
 
 /** Thread-safe; takes a lock. */
@@ -233,7 +245,16 @@ MK_API int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out);
 
 /**
  * Make the engine step aside: running slots finish, no slot starts, until
- * mk_ctx_resume(). Published slots wait. Nests.
+ * mk_ctx_resume(). Published slots wait; publishing brings nothing back
+ * before. Nests: as many resumes as quiesces.
+ *
+ * Engine cuda: the resident kernel has left the device on return, so that
+ * calls which wait for every kernel of the context (cuMemFree, cuModuleLoad,
+ * cuCtxSynchronize) do not wait for it. It may be called while such a call
+ * already hangs in another thread, which then returns. An idle kernel is gone
+ * within a millisecond; one that runs slots, as soon as they have ended, but
+ * within timeout_ns. A command that needs the kernel (such as
+ * mk_queue_create()) brings it back for as long as the command takes.
  *
  * @retval -ETIME        a slot still runs; the engine was resumed.
  * @retval -MK_EDEVLOST  the device is lost.
@@ -576,15 +597,21 @@ static inline struct mk_ref mk_buffer_ref(mk_buffer_t buffer)
 /*
  * MIRRORED and VOLATILE say what becomes of the content when the device is
  * lost and brought back. With neither, the content stays where the memory
- * outlives the worker process (cpu: what handlers had written until then,
- * half-done work included), and is VOLATILE where it does not (cuda).
+ * outlives the worker process (cpu, HOST and imported memory: what handlers
+ * had written until then, half-done work included), and is VOLATILE where it
+ * does not (cuda).
  */
 enum mk_buffer_flags {
 	MK_BUFFER_READ_ONLY = 1, /* handlers may only read it */
 	MK_BUFFER_MIRRORED = 2,  /* the library keeps a second copy, in the
 				  * caller's memory, and writes it back */
-	MK_BUFFER_VOLATILE = 4   /* zeroed, and its handle is refused with
+	MK_BUFFER_VOLATILE = 4,  /* zeroed, and its handle is refused with
 				  * -MK_EVOLATILE; see mk_buffer_renew() */
+	MK_BUFFER_HOST = 8       /* host memory that handlers use in place and
+				  * mk_buffer_map() gives, on every engine.
+				  * Comes out of shared_bytes of the context
+				  * (cuda, where it is pinned) or heap_bytes
+				  * (cpu, where all memory is such) */
 };
 
 /**
@@ -596,7 +623,7 @@ enum mk_buffer_flags {
  * @retval -EINVAL       bytes is 0, flags has an unknown bit, or is both
  *                       MIRRORED and VOLATILE.
  * @retval -ENOMEM       no memory (MIRRORED: for either copy), heap_bytes is
- *                       used up or too fragmented.
+ *                       used up or too fragmented; HOST on cuda: shared_bytes.
  * @retval -ENOSPC       buffers_max is reached.
  * @retval -MK_EDEVLOST  the device is lost.
  */
@@ -633,12 +660,14 @@ MK_API int mk_buffer_read(struct mk_ctx *ctx, mk_buffer_t buffer,
 			  uint64_t offset, void *data, uint64_t bytes);
 
 /**
- * The buffer's memory in the caller, where the engine allows it (cpu). Valid
- * until the buffer is destroyed. No copy, no system call. What is stored
- * through it reaches the second copy of a MIRRORED buffer by
- * mk_buffer_checkpoint() alone.
+ * The buffer's memory in the caller: any buffer of engine cpu, and those made
+ * with MK_BUFFER_HOST. Valid until the buffer is destroyed. No copy, no
+ * system call. What is stored through it before a slot is submitted, its
+ * handler sees; what a handler wrote is there when its completion is. It
+ * reaches the second copy of a MIRRORED buffer by mk_buffer_checkpoint()
+ * alone.
  *
- * @retval -EOPNOTSUPP  the engine's memory cannot be mapped.
+ * @retval -EOPNOTSUPP  the memory is the device's, or was imported.
  * @retval -MK_ESTALE, -MK_EFOREIGN, -MK_EVOLATILE  as above.
  */
 MK_API int mk_buffer_map(struct mk_ctx *ctx, mk_buffer_t buffer, void **out);

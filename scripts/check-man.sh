@@ -36,7 +36,8 @@ for page in *.[1-9]; do
 done
 
 # Calls of the headers: MK_API and inline ones.
-cat ../include/megakernel.h ../include/megakernel/dispatch.h |
+cat ../include/megakernel.h ../include/megakernel/dispatch.h \
+	../include/megakernel/cuda.h |
 	tr '\n\t' '  ' >"$work/headers"
 grep -oE '(MK_API|static inline) [^;({]*\(' "$work/headers" |
 	sed 's/ *($//; s/.*[ *]//' | grep '^mk_' | sort -u >"$work/calls"

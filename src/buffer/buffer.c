@@ -14,7 +14,7 @@
 #include "context/region.h"
 
 #define POLICIES (MK_BUFFER_MIRRORED | MK_BUFFER_VOLATILE)
-#define FLAGS (MK_BUFFER_READ_ONLY | POLICIES)
+#define FLAGS (MK_BUFFER_READ_ONLY | MK_BUFFER_HOST | POLICIES)
 
 /* An index for a new buffer, off the free list or new. 0: none. */
 static uint32_t entry_take(struct mk_ctx *ctx)
@@ -51,7 +51,9 @@ static void entry_give(struct mk_ctx *ctx, uint32_t index)
 
 	e->live = false;
 	free(e->mirror);
+	free(e->import);
 	e->mirror = NULL;
+	e->import = NULL;
 	/* an index whose generations are used up rests for good */
 	if (e->generation == UINT32_MAX)
 		return;
@@ -61,8 +63,10 @@ static void entry_give(struct mk_ctx *ctx, uint32_t index)
 
 void mk_buffers_fini(struct mk_buffers *b)
 {
-	for (uint32_t i = 1; i <= b->used; i++)
+	for (uint32_t i = 1; i <= b->used; i++) {
 		free(b->entry[i].mirror);
+		free(b->entry[i].import);
+	}
 	free(b->entry);
 	memset(b, 0, sizeof(*b));
 }
@@ -91,9 +95,9 @@ struct mk_buffer_entry *mk_buffer_named(struct mk_ctx *ctx, mk_buffer_t buffer,
 	return e;
 }
 
-/* The same, of a handle whose content was not lost. */
-static struct mk_buffer_entry *entry_of(struct mk_ctx *ctx, mk_buffer_t buffer,
-					const char *operation)
+struct mk_buffer_entry *mk_buffer_entry_of(struct mk_ctx *ctx,
+					   mk_buffer_t buffer,
+					   const char *operation)
 {
 	struct mk_buffer_entry *e = mk_buffer_named(ctx, buffer, operation);
 
@@ -106,7 +110,42 @@ static struct mk_buffer_entry *entry_of(struct mk_ctx *ctx, mk_buffer_t buffer,
 	return NULL;
 }
 
-static void describe(const struct mk_buffer_entry *e, uint32_t index,
+/* ---- where the memory is ------------------------------------------------ */
+
+static bool host_engine(const struct mk_ctx *ctx)
+{
+	return ctx->real->traits & MK_TRAIT_HOST_MEMORY;
+}
+
+/* The part of the region that the memory comes from, or NULL. */
+static struct mk_space *space_of(struct mk_ctx *ctx,
+				 const struct mk_buffer_entry *e)
+{
+	if (e->import)
+		return NULL;
+	if (host_engine(ctx))
+		return &ctx->heap;
+	return e->flags & MK_BUFFER_HOST ? &ctx->shared : NULL;
+}
+
+unsigned char *mk_buffer_memory(const struct mk_ctx *ctx,
+				const struct mk_buffer_entry *e)
+{
+	if (!e->import && (host_engine(ctx) || e->flags & MK_BUFFER_HOST))
+		return ctx->region.base + e->offset;
+	return NULL;
+}
+
+void mk_buffer_memory_give(struct mk_ctx *ctx, struct mk_buffer_entry *e)
+{
+	struct mk_space *space = space_of(ctx, e);
+
+	if (space)
+		mk_region_give(ctx, space, e->offset, e->size);
+}
+
+static void describe(const struct mk_ctx *ctx,
+		     const struct mk_buffer_entry *e, uint32_t index,
 		     struct mk_buffer_desc *d)
 {
 	memset(d, 0, sizeof(*d));
@@ -116,40 +155,44 @@ static void describe(const struct mk_buffer_entry *e, uint32_t index,
 	d->offset = e->offset;
 	d->bytes = e->size;
 	d->flags = e->flags & MK_BUFFER_READ_ONLY;
+	if (e->import && e->import->kind == MK_IMPORT_POINTER) {
+		d->origin = MK_ORIGIN_POINTER;
+		d->address = e->import->address;
+	} else if (e->import) {
+		d->origin = MK_ORIGIN_IPC;
+		d->offset = e->import->offset;
+		memcpy(d->handle, e->import->handle, sizeof(d->handle));
+	} else if (e->flags & MK_BUFFER_HOST && !host_engine(ctx)) {
+		d->origin = MK_ORIGIN_SHARED;
+	}
 }
 
 int mk_buffer_attach(struct mk_ctx *ctx, uint32_t index)
 {
 	struct mk_buffer_desc d;
 
-	describe(&ctx->buffers.entry[index], index, &d);
+	describe(ctx, &ctx->buffers.entry[index], index, &d);
 	return ctx->ops->buffer_attach(ctx->engine, &d);
 }
 
 /* Memory and engine for entry `index`, under ctx->lock. */
-static int buffer_open(struct mk_ctx *ctx, uint32_t index, uint64_t bytes,
-		       uint32_t flags)
+static int entry_open(struct mk_ctx *ctx, uint32_t index,
+		      const char *operation)
 {
 	struct mk_buffer_entry *e = &ctx->buffers.entry[index];
-	bool host = ctx->real->traits & MK_TRAIT_HOST_MEMORY;
-	int r = mk_buffer_mirror(e, bytes, flags);
+	struct mk_space *space = space_of(ctx, e);
+	int r = mk_buffer_mirror(e, e->size, e->flags);
 
-	if (r)
-		return r;
-	e->size = bytes;
-	e->bytes = bytes;
-	e->flags = flags;
-	e->offset = 0;
-	if (host)
-		r = mk_region_take(ctx, &ctx->heap, bytes, &e->offset,
-				   "mk_buffer_create", "heap_bytes");
+	if (!r && space)
+		r = mk_region_take(ctx, space, e->size, &e->offset, operation,
+				   space == &ctx->heap ? "heap_bytes" :
+							 "shared_bytes");
 	if (r)
 		return r;
 	e->born = ++e->generation;
 	r = mk_buffer_attach(ctx, index);
 	if (r) {
-		if (host)
-			mk_region_give(ctx, &ctx->heap, e->offset, bytes);
+		mk_buffer_memory_give(ctx, e);
 		return r;
 	}
 	e->live = true;
@@ -157,12 +200,53 @@ static int buffer_open(struct mk_ctx *ctx, uint32_t index, uint64_t bytes,
 	return 0;
 }
 
-int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
-		     mk_buffer_t *out)
+static int no_entry(const struct mk_ctx *ctx, const char *operation)
 {
+	if (ctx->buffers.used + 1 < ctx->config.windows)
+		return mk_error_set(-ENOMEM, ENOMEM, operation,
+				    "no memory for the buffer table");
+	return mk_error_set(-ENOSPC, 0, operation,
+			    "%u buffers are live; raise "
+			    "mk_ctx_params.buffers_max", ctx->buffers.live);
+}
+
+int mk_buffer_open(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
+		   struct mk_buffer_import_params *import,
+		   const char *operation, mk_buffer_t *out)
+{
+	struct mk_buffer_entry *e;
 	uint32_t index;
 	int r;
 
+	pthread_mutex_lock(&ctx->lock);
+	r = mk_ctx_check(ctx, operation);
+	if (r)
+		goto out;
+	index = entry_take(ctx);
+	if (!index) {
+		r = no_entry(ctx, operation);
+		goto out;
+	}
+	e = &ctx->buffers.entry[index];
+	e->offset = 0;
+	e->size = bytes;
+	e->flags = flags;
+	e->import = import;
+	r = entry_open(ctx, index, operation);
+	if (r) {
+		e->import = NULL; /* the caller's again */
+		entry_give(ctx, index);
+		goto out;
+	}
+	*out = (uint64_t)e->generation << 32 | index;
+out:
+	pthread_mutex_unlock(&ctx->lock);
+	return r;
+}
+
+int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
+		     mk_buffer_t *out)
+{
 	if (!ctx || !out)
 		return mk_error_null("mk_buffer_create", ctx ? "out" : "ctx");
 	if (!bytes || bytes > INT64_MAX)
@@ -177,30 +261,8 @@ int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 		return mk_error_set(-EINVAL, 0, "mk_buffer_create",
 				    "flags is 0x%x, both MIRRORED and "
 				    "VOLATILE", flags);
-	pthread_mutex_lock(&ctx->lock);
-	r = mk_ctx_check(ctx, "mk_buffer_create");
-	if (r)
-		goto out;
-	index = entry_take(ctx);
-	if (!index) {
-		r = ctx->buffers.used + 1 >= ctx->config.windows ?
-			    mk_error_set(-ENOSPC, 0, "mk_buffer_create",
-					 "%u buffers are live; raise "
-					 "mk_ctx_params.buffers_max",
-					 ctx->buffers.live) :
-			    mk_error_set(-ENOMEM, ENOMEM, "mk_buffer_create",
-					 "no memory for the buffer table");
-		goto out;
-	}
-	r = buffer_open(ctx, index, bytes, flags);
-	if (r) {
-		entry_give(ctx, index);
-		goto out;
-	}
-	*out = (uint64_t)ctx->buffers.entry[index].generation << 32 | index;
-out:
-	pthread_mutex_unlock(&ctx->lock);
-	return r;
+	return mk_buffer_open(ctx, bytes, flags, NULL, "mk_buffer_create",
+			      out);
 }
 
 int mk_buffer_destroy(struct mk_ctx *ctx, mk_buffer_t buffer,
@@ -223,8 +285,7 @@ int mk_buffer_destroy(struct mk_ctx *ctx, mk_buffer_t buffer,
 		r = 0;
 	if (r)
 		goto out;
-	if (ctx->real->traits & MK_TRAIT_HOST_MEMORY)
-		mk_region_give(ctx, &ctx->heap, e->offset, e->bytes);
+	mk_buffer_memory_give(ctx, e);
 	ctx->buffers.live--;
 	entry_give(ctx, index);
 out:
@@ -232,107 +293,27 @@ out:
 	return r;
 }
 
-int mk_buffer_copy_staged(struct mk_ctx *ctx, uint32_t index, uint64_t offset,
-			  unsigned char *data, uint64_t bytes, bool to_device)
-{
-	const uint64_t step = 4u << 20;
-	uint64_t staging;
-	int r = mk_region_take(ctx, &ctx->shared, bytes < step ? bytes : step,
-			       &staging, "mk_buffer_copy", "shared_bytes");
-
-	if (r)
-		return r;
-	for (uint64_t at = 0; at < bytes && !r; at += step) {
-		uint64_t n = bytes - at < step ? bytes - at : step;
-		unsigned char *stage = ctx->region.base + staging;
-
-		if (to_device)
-			memcpy(stage, data + at, n);
-		r = ctx->ops->buffer_copy(ctx->engine, index, offset + at,
-					  staging, n, to_device);
-		if (!r && !to_device)
-			memcpy(data + at, stage, n);
-	}
-	mk_region_give(ctx, &ctx->shared, staging, bytes < step ? bytes : step);
-	return r;
-}
-
-static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
-		       void *data, uint64_t bytes, bool to_device,
-		       const char *operation)
-{
-	unsigned char *memory = NULL;
-	struct mk_buffer_entry *e;
-	int r = 0;
-
-	pthread_mutex_lock(&ctx->lock);
-	e = entry_of(ctx, buffer, operation);
-	if (!e) {
-		r = mk_error_last()->code;
-	} else if (offset > e->size || bytes > e->size - offset) {
-		r = mk_error_set(-MK_ERANGE, 0, operation,
-				 "offset %llu + bytes %llu exceeds the "
-				 "buffer's %llu bytes",
-				 (unsigned long long)offset,
-				 (unsigned long long)bytes,
-				 (unsigned long long)e->size);
-	} else if (!bytes) {
-		; /* data may be NULL */
-	} else if (!data) {
-		r = mk_error_null(operation, "data");
-	} else if (ctx->real->traits & MK_TRAIT_HOST_MEMORY) {
-		memory = ctx->region.base + e->offset + offset;
-	} else {
-		r = mk_ctx_check(ctx, operation);
-		if (!r)
-			r = mk_buffer_copy_staged(ctx,
-						  mk_buffer_ref(buffer).index,
-						  offset, data, bytes,
-						  to_device);
-	}
-	if (!r && to_device && bytes && e->mirror)
-		memcpy(e->mirror + offset, data, bytes);
-	pthread_mutex_unlock(&ctx->lock);
-	/* outside the lock: long copies do not hold up other commands */
-	if (memory && to_device)
-		memcpy(memory, data, bytes);
-	else if (memory)
-		memcpy(data, memory, bytes);
-	return r;
-}
-
-int mk_buffer_write(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
-		    const void *data, uint64_t bytes)
-{
-	return buffer_copy(ctx, buffer, offset, (void *)(uintptr_t)data,
-			   bytes, true, "mk_buffer_write");
-}
-
-int mk_buffer_read(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
-		   void *data, uint64_t bytes)
-{
-	return buffer_copy(ctx, buffer, offset, data, bytes, false,
-			   "mk_buffer_read");
-}
-
 int mk_buffer_map(struct mk_ctx *ctx, mk_buffer_t buffer, void **out)
 {
 	struct mk_buffer_entry *e;
+	void *memory;
 	int r = 0;
 
 	if (!out)
 		return mk_error_null("mk_buffer_map", "out");
 	pthread_mutex_lock(&ctx->lock);
-	e = entry_of(ctx, buffer, "mk_buffer_map");
-	if (!e)
+	e = mk_buffer_entry_of(ctx, buffer, "mk_buffer_map");
+	memory = e ? mk_buffer_memory(ctx, e) : NULL;
+	if (memory)
+		*out = memory;
+	else if (!e)
 		r = mk_error_last()->code;
-	else if (!(ctx->real->traits & MK_TRAIT_HOST_MEMORY))
+	else
 		r = mk_error_set(-EOPNOTSUPP, 0, "mk_buffer_map",
-				 "memory of engine %s cannot be mapped; use "
+				 "memory of engine %s cannot be mapped, but "
+				 "for buffers made with MK_BUFFER_HOST; use "
 				 "mk_buffer_read() and mk_buffer_write()",
 				 ctx->real->name);
-	else
-		*out = ctx->region.base + e->offset;
 	pthread_mutex_unlock(&ctx->lock);
 	return r;
 }
@@ -345,7 +326,7 @@ int mk_buffer_bytes(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t *out)
 	if (!out)
 		return mk_error_null("mk_buffer_bytes", "out");
 	pthread_mutex_lock(&ctx->lock);
-	e = entry_of(ctx, buffer, "mk_buffer_bytes");
+	e = mk_buffer_entry_of(ctx, buffer, "mk_buffer_bytes");
 	if (e)
 		*out = e->size;
 	else

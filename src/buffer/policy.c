@@ -13,20 +13,16 @@
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "context/region.h"
 
-static bool host_memory(const struct mk_ctx *ctx)
-{
-	return ctx->real->traits & MK_TRAIT_HOST_MEMORY;
-}
-
-/* Device memory is gone with its process: never taken for what it was. */
+/* The engine's own memory is gone with its process: never taken for what it
+ * was. The caller's is still there. */
 static bool is_volatile(const struct mk_ctx *ctx,
 			const struct mk_buffer_entry *e)
 {
 	if (e->flags & MK_BUFFER_MIRRORED)
 		return false;
-	return (e->flags & MK_BUFFER_VOLATILE) || !host_memory(ctx);
+	return (e->flags & MK_BUFFER_VOLATILE) ||
+	       (!mk_buffer_memory(ctx, e) && !e->import);
 }
 
 int mk_buffer_mirror(struct mk_buffer_entry *e, uint64_t bytes, uint32_t flags)
@@ -47,8 +43,7 @@ int mk_buffer_mirror(struct mk_buffer_entry *e, uint64_t bytes, uint32_t flags)
 /* An index whose generations are used up: the buffer ends here. */
 static void give_up(struct mk_ctx *ctx, struct mk_buffer_entry *e)
 {
-	if (host_memory(ctx))
-		mk_region_give(ctx, &ctx->heap, e->offset, e->bytes);
+	mk_buffer_memory_give(ctx, e);
 	e->live = false;
 	ctx->buffers.live--;
 }
@@ -56,8 +51,7 @@ static void give_up(struct mk_ctx *ctx, struct mk_buffer_entry *e)
 static int restore(struct mk_ctx *ctx, uint32_t index)
 {
 	struct mk_buffer_entry *e = &ctx->buffers.entry[index];
-	unsigned char *memory = ctx->region.base + e->offset;
-	bool host = host_memory(ctx);
+	unsigned char *memory = mk_buffer_memory(ctx, e);
 	int r;
 
 	if (is_volatile(ctx, e)) {
@@ -66,13 +60,13 @@ static int restore(struct mk_ctx *ctx, uint32_t index)
 			return 0;
 		}
 		e->generation++;
-		if (host)
+		if (memory)
 			memset(memory, 0, e->size);
 	}
-	if (e->mirror && host)
+	if (e->mirror && memory)
 		memcpy(memory, e->mirror, e->size);
 	r = mk_buffer_attach(ctx, index);
-	if (!r && e->mirror && !host)
+	if (!r && e->mirror && !memory)
 		r = mk_buffer_copy_staged(ctx, index, 0, e->mirror, e->size,
 					  true);
 	return r;
@@ -95,6 +89,7 @@ int mk_buffers_attach_all(struct mk_ctx *ctx)
 static int checkpoint(struct mk_ctx *ctx, struct mk_buffer_entry *e,
 		      uint32_t index)
 {
+	unsigned char *memory = mk_buffer_memory(ctx, e);
 	unsigned char *copy = malloc(e->size);
 	int r = 0;
 
@@ -102,8 +97,8 @@ static int checkpoint(struct mk_ctx *ctx, struct mk_buffer_entry *e,
 		return mk_error_set(-ENOMEM, ENOMEM, "mk_buffer_checkpoint",
 				    "no memory for a copy of %llu bytes",
 				    (unsigned long long)e->size);
-	if (host_memory(ctx))
-		memcpy(copy, ctx->region.base + e->offset, e->size);
+	if (memory)
+		memcpy(copy, memory, e->size);
 	else
 		r = mk_buffer_copy_staged(ctx, index, 0, copy, e->size, false);
 	if (r) {

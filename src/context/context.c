@@ -62,8 +62,10 @@ static int ctx_params(struct mk_ctx_params *p,
 		      const struct mk_ctx_params *given)
 {
 	const uint64_t grain = MK_REGION_GRAIN - 1;
-	int r = mk_params_copy(p, sizeof(*p), sizeof(*p), given,
-			       "mk_ctx_create");
+	/* the first version of the struct ended before sm_count */
+	int r = mk_params_copy(p, sizeof(*p),
+			       offsetof(struct mk_ctx_params, sm_count),
+			       given, "mk_ctx_create");
 
 	if (r)
 		return r;
@@ -94,10 +96,68 @@ static int ctx_params(struct mk_ctx_params *p,
 		return bad("shared_bytes", p->shared_bytes, "at most 4 GiB");
 	if (p->heap_bytes > 1ull << 46)
 		return bad("heap_bytes", p->heap_bytes, "at most 64 TiB");
+	if (p->sm_percent > 100)
+		return bad("sm_percent", p->sm_percent,
+			   "1 to 100, or 0 for all");
+	if (p->sm_percent && p->sm_count)
+		return bad("sm_percent", p->sm_percent,
+			   "0 where sm_count is given");
 	p->shared_bytes = (p->shared_bytes + grain) & ~grain;
 	if (!p->heap_bytes)
 		p->heap_bytes = default_heap(p->shared_bytes);
 	p->heap_bytes = (p->heap_bytes + grain) & ~grain;
+	return 0;
+}
+
+/* What only a GPU has. */
+static int ctx_native(const struct mk_ctx *ctx, const struct mk_ctx_params *p)
+{
+	const char *field = p->native_context ? "native_context" :
+						"native_stream";
+
+	if (!p->native_context && !p->native_stream)
+		return 0;
+	if (!(ctx->real->traits & MK_TRAIT_CUDA))
+		return mk_error_set(-EINVAL, 0, "mk_ctx_create",
+				    "params.%s is given, which engine %s has "
+				    "no use for; leave it NULL", field,
+				    ctx->real->name);
+	if (p->isolation != MK_ISOLATION_NONE)
+		return mk_error_set(-EINVAL, 0, "mk_ctx_create",
+				    "params.%s is given, but the worker "
+				    "process cannot use what is of this one; "
+				    "set isolation to MK_ISOLATION_NONE",
+				    field);
+	return 0;
+}
+
+/* The budget of multiprocessors, and workers for it. */
+static int ctx_budget(const struct mk_ctx *ctx,
+		      const struct mk_engine_info *info,
+		      struct mk_ctx_params *p)
+{
+	if (!(ctx->real->traits & MK_TRAIT_CUDA)) {
+		p->sm_count = 0;
+		return 0;
+	}
+	if (p->sm_count > info->units)
+		return mk_error_set(-EINVAL, 0, "mk_ctx_create",
+				    "params.sm_count is %u, must be at most "
+				    "%u, the multiprocessors of device %u "
+				    "(%s)", p->sm_count, info->units,
+				    p->device, info->device_name);
+	if (p->sm_percent)
+		p->sm_count = (uint32_t)((uint64_t)info->units *
+					 p->sm_percent / 100);
+	if (p->sm_percent && !p->sm_count)
+		p->sm_count = 1;
+	if (!p->sm_count)
+		p->sm_count = info->units;
+	if (!p->workers)
+		p->workers = (uint32_t)((uint64_t)info->workers *
+					p->sm_count / info->units);
+	if (!p->workers)
+		p->workers = 1;
 	return 0;
 }
 
@@ -122,6 +182,11 @@ static int ctx_probe(struct mk_ctx *ctx, struct mk_ctx_params *p)
 		return mk_error_set(info.available, 0, "mk_ctx_create",
 				    "engine %s, device %u: %s",
 				    ctx->real->name, p->device, info.reason);
+	r = ctx_native(ctx, p);
+	if (!r)
+		r = ctx_budget(ctx, &info, p);
+	if (r)
+		return r;
 	if (!p->workers)
 		p->workers = info.workers < WORKERS_MAX ? info.workers :
 							  WORKERS_MAX;
@@ -262,6 +327,9 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->config.idle_ns = p->idle_ns;
 	ctx->config.shared_bytes = p->shared_bytes;
 	ctx->config.total_bytes = p->shared_bytes + p->heap_bytes;
+	ctx->config.sm_count = p->sm_count;
+	ctx->config.native_context = (uintptr_t)p->native_context;
+	ctx->config.native_stream = (uintptr_t)p->native_stream;
 	r = ctx_region(ctx, p);
 	if (r)
 		return r;
@@ -360,6 +428,7 @@ int mk_ctx_info(struct mk_ctx *ctx, struct mk_ctx_info *out)
 	out->heap_used = ctx->heap.used;
 	out->abi = MK_ABI_VERSION;
 	out->fingerprint = MK_FINGERPRINT;
+	out->sm_count = ctx->config.sm_count;
 	pthread_mutex_unlock(&ctx->lock);
 	return 0;
 }

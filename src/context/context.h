@@ -16,8 +16,9 @@
 
 /* One live or freed handle; index 0 is never used. (src/buffer) */
 struct mk_buffer_entry {
-	uint64_t offset, bytes; /* in the heap, rounded to pages */
-	uint64_t size;          /* as asked */
+	uint64_t offset;        /* in the region, if it has memory there */
+	uint64_t size;
+	struct mk_buffer_import_params *import; /* or NULL; owned */
 	uint32_t generation;    /* of the last buffer at this index */
 	uint32_t born;          /* its first one: a restart bumps that of a
 				 * volatile buffer */

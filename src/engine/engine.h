@@ -16,6 +16,7 @@
 #define MK_ENGINE_H
 
 #include <megakernel.h>
+#include <megakernel/cuda.h>
 #include <megakernel/handler.h>
 
 struct mk_engine; /* each engine's own; embeds nothing of ours */
@@ -29,6 +30,10 @@ struct mk_engine_config {
 	uint64_t idle_ns;
 	uint64_t shared_bytes;  /* of the region [0, shared_bytes) */
 	uint64_t total_bytes;   /* shared_bytes + heap_bytes */
+	uint32_t sm_count;      /* multiprocessors to take at most; 0: all */
+	uint32_t reserved;
+	uint64_t native_context, native_stream; /* pointers of this process;
+						 * 0: the engine's own */
 };
 
 /* The shared memory, mapped by whoever hosts the engine. */
@@ -57,11 +62,32 @@ struct mk_queue_desc {
 struct mk_buffer_desc {
 	uint32_t index;      /* below config.windows */
 	uint32_t generation; /* never 0 */
-	uint64_t offset;     /* in the region, engines with host memory */
+	uint64_t offset;     /* in the region: engines with host memory, and
+			      * MK_ORIGIN_SHARED; IPC: in the allocation */
 	uint64_t bytes;
 	uint32_t flags;      /* MK_BUFFER_READ_ONLY or 0 */
 	uint32_t born;       /* generations from here up to `generation` named
 			      * this buffer before a restart; 0: none */
+	uint32_t origin;     /* enum mk_buffer_origin */
+	uint32_t reserved;
+	uint64_t address;    /* MK_ORIGIN_POINTER */
+	unsigned char handle[MK_IMPORT_HANDLE_BYTES]; /* MK_ORIGIN_IPC */
+};
+
+/* Where a buffer's memory comes from. */
+enum mk_buffer_origin {
+	MK_ORIGIN_ENGINE = 0,  /* the heap, or the engine's own memory */
+	MK_ORIGIN_SHARED = 1,  /* [offset, offset + bytes) of the shared part,
+				* zeroed; engines without host memory */
+	MK_ORIGIN_POINTER = 2, /* the caller's, as mk_buffer_import() says */
+	MK_ORIGIN_IPC = 3
+};
+
+enum mk_copy_flags {
+	MK_COPY_TO_DEVICE = 1, /* from the staging range; else into it */
+	MK_COPY_BEHIND = 2     /* return while this copy is under way, but not
+				* before those before it have ended. A copy
+				* without it, of 0 bytes too, ends them all */
 };
 
 /* One handler of a module, as the engine shall number it. */
@@ -84,7 +110,8 @@ struct mk_module_desc {
 
 enum mk_engine_traits {
 	MK_TRAIT_HOST_MEMORY = 1, /* buffers are ranges of the region's heap */
-	MK_TRAIT_WAKES = 2        /* the engine itself wakes waiters */
+	MK_TRAIT_WAKES = 2,       /* the engine itself wakes waiters */
+	MK_TRAIT_CUDA = 4         /* multiprocessors, native contexts, import */
 };
 
 struct mk_engine_ops {
@@ -118,10 +145,11 @@ struct mk_engine_ops {
 	int (*buffer_detach)(struct mk_engine *e, uint32_t index,
 			     uint64_t timeout_ns);
 	/* Engines without host memory: copy between the buffer and
-	 * [staging, staging + bytes) of the region. */
+	 * [staging, staging + bytes) of the region. flags: enum
+	 * mk_copy_flags. */
 	int (*buffer_copy)(struct mk_engine *e, uint32_t index,
 			   uint64_t offset, uint64_t staging, uint64_t bytes,
-			   bool to_device);
+			   uint32_t flags);
 
 	/* Read the handlers of a module. Sets *count, at most max. */
 	int (*module_open)(struct mk_engine *e,

@@ -8,9 +8,9 @@
 #include "base/error.h"
 
 MK_ASSERT_SIZE(struct mk_message_head, 48);
-MK_ASSERT_SIZE(struct mk_engine_config, 40);
+MK_ASSERT_SIZE(struct mk_engine_config, 64);
 MK_ASSERT_SIZE(struct mk_queue_desc, 80);
-MK_ASSERT_SIZE(struct mk_buffer_desc, 32);
+MK_ASSERT_SIZE(struct mk_buffer_desc, 112);
 MK_ASSERT_SIZE(struct mk_opcode_map, 56);
 MK_ASSERT_SIZE(struct mk_handler_info, 60);
 MK_ASSERT_SIZE(struct mk_error, 1080);
@@ -152,6 +152,12 @@ static int check_hello(const struct mk_message_hello *m)
 	if (c->scratch_bytes > MK_SCRATCH_MAX)
 		return refuse(op, "scratch_bytes is %" PRIu32 ", at most %u",
 			      c->scratch_bytes, MK_SCRATCH_MAX);
+	if (c->native_context || c->native_stream || c->reserved)
+		return refuse(op, "native_context is 0x%" PRIx64
+			      ", native_stream 0x%" PRIx64 ", reserved %" PRIu32
+			      ": none is of this process",
+			      c->native_context, c->native_stream,
+			      c->reserved);
 	if (c->shared_bytes < sizeof(struct mk_context_block) ||
 	    c->shared_bytes % MK_LINE || c->total_bytes < c->shared_bytes ||
 	    c->total_bytes > (uint64_t)INT64_MAX)
@@ -275,6 +281,36 @@ static int check_window(uint32_t op, uint32_t index,
 		      limits->windows);
 }
 
+/* Where the memory is: pointers mean nothing in another process. */
+static int check_origin(const struct mk_buffer_desc *b,
+			const struct mk_message_limits *limits)
+{
+	uint32_t op = MK_MESSAGE_BUFFER_ATTACH;
+
+	if (b->address || b->reserved)
+		return refuse(op, "address is 0x%" PRIx64 ", reserved %" PRIu32
+			      "; both must be 0", b->address, b->reserved);
+	if (b->origin == MK_ORIGIN_ENGINE)
+		return 0;
+	if (limits->host_memory || (b->origin != MK_ORIGIN_SHARED &&
+				    b->origin != MK_ORIGIN_IPC))
+		return refuse(op, "origin is %" PRIu32
+			      ", not for this engine here", b->origin);
+	if (b->origin == MK_ORIGIN_IPC) {
+		if (b->bytes <= UINT64_MAX - b->offset)
+			return 0;
+		return refuse(op, "offset %" PRIu64 " and bytes %" PRIu64
+			      " overflow", b->offset, b->bytes);
+	}
+	if (b->offset % MK_LINE ||
+	    !inside(b->offset, b->bytes, sizeof(struct mk_context_block),
+		    limits->shared_bytes))
+		return refuse(op, "%" PRIu64 " bytes at %" PRIu64
+			      " do not lie in the shared %" PRIu64,
+			      b->bytes, b->offset, limits->shared_bytes);
+	return 0;
+}
+
 static int check_buffer(const struct mk_buffer_desc *b,
 			const struct mk_message_limits *limits)
 {
@@ -293,6 +329,9 @@ static int check_buffer(const struct mk_buffer_desc *b,
 			      PRIu32, b->born, b->generation);
 	if (!b->bytes)
 		return refuse(op, "bytes is 0");
+	err = check_origin(b, limits);
+	if (err)
+		return err;
 	if (!limits->host_memory)
 		return 0; /* the offset means nothing; the engine allocates */
 	if (b->offset % MK_LINE ||
@@ -314,9 +353,10 @@ static int check_copy(const struct mk_message_copy *c,
 
 	if (err)
 		return err;
-	if (c->to_device > 1)
-		return refuse(op, "to_device is %" PRIu32 ", 0 or 1",
-			      c->to_device);
+	if (c->flags & ~(uint32_t)(MK_COPY_TO_DEVICE | MK_COPY_BEHIND))
+		return refuse(op, "flags is 0x%" PRIx32 ", known are 0x%x",
+			      c->flags,
+			      (unsigned)(MK_COPY_TO_DEVICE | MK_COPY_BEHIND));
 	if (c->bytes > UINT64_MAX - c->offset)
 		return refuse(op, "offset %" PRIu64 " and bytes %" PRIu64
 			      " overflow",

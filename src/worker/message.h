@@ -70,7 +70,7 @@ struct mk_message_target {
 
 struct mk_message_copy {
 	uint32_t index;
-	uint32_t to_device; /* 0 or 1 */
+	uint32_t flags; /* enum mk_copy_flags */
 	uint64_t offset, staging, bytes;
 };
 

@@ -356,12 +356,12 @@ static int proxy_buffer_detach(struct mk_engine *e, uint32_t index,
 
 static int proxy_buffer_copy(struct mk_engine *e, uint32_t index,
 			     uint64_t offset, uint64_t staging, uint64_t bytes,
-			     bool to_device)
+			     uint32_t flags)
 {
 	struct mk_proxy *p = proxy_of(e);
 
 	p->request.copy = (struct mk_message_copy){
-		.index = index, .to_device = to_device, .offset = offset,
+		.index = index, .flags = flags, .offset = offset,
 		.staging = staging, .bytes = bytes,
 	};
 	return command(p, &(struct command){ .op = MK_MESSAGE_BUFFER_COPY,

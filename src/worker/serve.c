@@ -178,7 +178,7 @@ static int do_buffer_copy(struct mk_serve *s)
 		return mk_error_set(-EOPNOTSUPP, 0, "buffer_copy",
 				    "buffers of this engine are shared memory");
 	return s->ops->buffer_copy(s->engine, c->index, c->offset, c->staging,
-				   c->bytes, c->to_device);
+				   c->bytes, c->flags);
 }
 
 /* Carry out a request that was checked. fd is -1 if none came along. */

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include <megakernel/cuda.h>
+
 #include "support/support.h"
 
 static mk_buffer_t handle(uint32_t index, uint32_t generation)
@@ -166,6 +168,27 @@ static void mapped(struct mk_ctx *ctx)
 }
 
 /* Exactly buffers_max of them, then none, then one again. */
+/* On this engine all memory is the host's, and none is a device's. */
+static void kinds(struct mk_ctx *ctx)
+{
+	struct mk_buffer_import_params p = {
+		.size = sizeof(p), .kind = MK_IMPORT_POINTER, .address = 4096,
+		.bytes = 4096,
+	};
+	mk_buffer_t b;
+	char *at;
+
+	assert_int_equal(mk_buffer_create(ctx, 100, MK_BUFFER_HOST, &b), 0);
+	assert_int_equal(mk_buffer_write(ctx, b, 0, "here", 5), 0);
+	assert_int_equal(mk_buffer_map(ctx, b, (void **)&at), 0);
+	assert_string_equal(at, "here");
+	assert_int_equal(mk_buffer_destroy(ctx, b, SUPPORT_NS), 0);
+	assert_int_equal(mk_buffer_import(ctx, &p, &b), -EOPNOTSUPP);
+	support_error(-EOPNOTSUPP, "engine cpu", NULL);
+	p.kind = MK_IMPORT_IPC;
+	assert_int_equal(mk_buffer_import(ctx, &p, &b), -EOPNOTSUPP);
+}
+
 static void limit(struct mk_ctx *ctx)
 {
 	mk_buffer_t b[256], more = 5;
@@ -285,6 +308,7 @@ static void all(uint32_t isolation)
 	ranges(ctx);
 	zeroed(ctx);
 	mapped(ctx);
+	kinds(ctx);
 	limit(ctx);
 	model(ctx);
 	threads(ctx);

@@ -318,13 +318,13 @@ static int device_attach(struct mk_engine *e, const struct mk_buffer_desc *d)
 }
 
 static int device_copy(struct mk_engine *e, uint32_t index, uint64_t offset,
-		       uint64_t staging, uint64_t bytes, bool to_device)
+		       uint64_t staging, uint64_t bytes, uint32_t flags)
 {
 	unsigned char *at = e->memory[index] + offset;
 
 	assert_true(index < 8 && offset + bytes <= BYTES);
 	e->copies++;
-	if (to_device)
+	if (flags & MK_COPY_TO_DEVICE)
 		memcpy(at, e->base + staging, bytes);
 	else
 		memcpy(e->base + staging, at, bytes);

@@ -222,6 +222,35 @@ static void copy_handles(struct conform *c)
 /* ---- fence -------------------------------------------------------------- */
 
 /* When the fence has its answer, all before it have theirs. */
+/* Memory that host and handlers use in place: what the one stored, the other
+ * finds, as often as it changes. */
+static void host_buffer(struct conform *c)
+{
+	struct mk_queue *q = support_queue(c->ctx, 8);
+	mk_buffer_t host, device;
+	unsigned char *p;
+
+	assert_int_equal(mk_buffer_create(c->ctx, BIG, MK_BUFFER_HOST, &host),
+			 0);
+	assert_int_equal(mk_buffer_create(c->ctx, BIG, 0, &device), 0);
+	assert_int_equal(mk_buffer_map(c->ctx, host, (void **)&p), 0);
+	for (unsigned i = 0; i < BIG; i++)
+		assert_int_equal(p[i], 0);
+	for (unsigned round = 1; round < 20; round++) {
+		for (unsigned i = 0; i < BIG / 2; i++)
+			p[i] = (unsigned char)(i * round + (i >> 8));
+		check(copy(q, host, 0, device, round, BIG / 2), 0, BIG / 2);
+		check(copy(q, device, round, host, BIG / 2, BIG / 2), 0,
+		      BIG / 2);
+		assert_memory_equal(p, p + BIG / 2, BIG / 2);
+	}
+	check(copy(q, host, 1, device, 0, BIG), -MK_ERANGE, 0);
+	assert_int_equal(mk_buffer_destroy(c->ctx, host, SUPPORT_NS), 0);
+	check(copy(q, host, 0, device, 0, 1), -MK_ESTALE, 0);
+	assert_int_equal(mk_buffer_destroy(c->ctx, device, SUPPORT_NS), 0);
+	support_queue_end(q);
+}
+
 static void fence(struct conform *c)
 {
 	struct copies k = copies_begin(c->ctx);
@@ -409,6 +438,7 @@ int main(void)
 		{ "copy sizes", copy_sizes },
 		{ "copy ranges", copy_ranges },
 		{ "copy handles", copy_handles },
+		{ "host buffer", host_buffer },
 		{ "fence", fence },
 		{ "debug log", debug_log },
 		{ "shutdown", shutdown_op },

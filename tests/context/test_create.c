@@ -42,14 +42,20 @@ static void fields(void **state)
 	REFUSE(shared_bytes, (1ull << 32) + 1, "4294967297", "4 GiB");
 	REFUSE(heap_bytes, (1ull << 46) + 1, "70368744177665", "64 TiB");
 	REFUSE(heap_bytes, UINT64_MAX, "18446744073709551615");
+	REFUSE(sm_percent, 101, "is 101", "1 to 100");
+	REFUSE(native_context, &fields, "engine cpu");
+	REFUSE(native_stream, &fields, "engine cpu");
 }
+
+/* What the struct had in its first version. */
+#define FIRST_SIZE offsetof(struct mk_ctx_params, sm_count)
 
 static void sizes(void **state)
 {
 	unsigned char bytes[8192] = { 0 };
 	struct mk_ctx_params *p = (void *)bytes;
 	static const struct { uint32_t size; int code; } bad[] = {
-		{ 0, -EINVAL }, { 1, -EINVAL }, { sizeof(*p) - 1, -EINVAL },
+		{ 0, -EINVAL }, { 1, -EINVAL }, { FIRST_SIZE - 1, -EINVAL },
 		{ 4097, -E2BIG }, { UINT32_MAX, -E2BIG },
 	};
 	struct mk_ctx *ctx;
@@ -60,6 +66,14 @@ static void sizes(void **state)
 		refuse(p, bad[i].code);
 		support_error(bad[i].code, "params.size", NULL);
 	}
+	/* from the oldest header, and whatever lies behind it */
+	memset(bytes, 0xff, sizeof(bytes));
+	*p = support_params("cpu", MK_ISOLATION_NONE);
+	memset(bytes + FIRST_SIZE, 0xff, sizeof(*p) - FIRST_SIZE);
+	p->size = FIRST_SIZE;
+	assert_int_equal(mk_ctx_create(p, &ctx), 0);
+	support_ctx_end(ctx);
+	memset(bytes, 0, sizeof(bytes));
 	/* from a newer header: accepted as long as what is new is zero */
 	*p = support_params("cpu", MK_ISOLATION_NONE);
 	p->size = 4096;
@@ -74,6 +88,25 @@ static void sizes(void **state)
 	support_ctx_end(ctx);
 	bytes[sizeof(*p)] = 255;
 	refuse(p, -E2BIG);
+}
+
+/* A budget of multiprocessors means nothing to an engine without them. */
+static void budget(void **state)
+{
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_NONE);
+	struct mk_ctx_info info;
+	struct mk_ctx *ctx;
+
+	(void)state;
+	p.sm_count = 100000;
+	ctx = support_ctx_with(&p);
+	assert_int_equal(mk_ctx_info(ctx, &info), 0);
+	assert_int_equal(info.sm_count, 0);
+	assert_int_equal(info.workers, p.workers);
+	support_ctx_end(ctx);
+	p.sm_percent = 50;
+	refuse(&p, -EINVAL);
+	support_error(-EINVAL, "sm_percent", "sm_count", NULL);
 }
 
 static void engines(void **state)
@@ -370,6 +403,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fields),
 		cmocka_unit_test(sizes),
+		cmocka_unit_test(budget),
 		cmocka_unit_test(engines),
 		cmocka_unit_test(no_worker_program),
 		cmocka_unit_test(no_room),

@@ -51,6 +51,8 @@ void fake_reset(void)
 	fake.major = 9;
 	fake.lanes = 32;
 	fake.blocks_each = 4;
+	fake.stream_ctx = FAKE_PRIMARY;
+	fake.stream_flags = MKC_STREAM_NON_BLOCKING;
 	mk_store_release(&fake_run.dead, 0);
 }
 
@@ -82,6 +84,9 @@ static int fake_call(const char *function)
 {
 	int r = 0;
 
+	/* somebody else is in a call that holds the driver */
+	while (mk_load_acquire(&fake.locked) && fake_resident())
+		usleep(100);
 	pthread_mutex_lock(&fake_lock);
 	fake.calls++;
 	if ((fake.fail_at && fake.calls == fake.fail_at) ||
@@ -196,7 +201,7 @@ static CUresult cuDevicePrimaryCtxRetain(CUcontext *ctx, CUdevice device)
 	CALL;
 	if (fake.mode == MKC_MODE_EXCLUSIVE)
 		return MKC_DEVICE_UNAVAILABLE;
-	*ctx = (CUcontext)(uintptr_t)0x1000;
+	*ctx = (CUcontext)(uintptr_t)FAKE_PRIMARY;
 	fake.contexts++;
 	return 0;
 }
@@ -208,10 +213,18 @@ static CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
 	return 0;
 }
 
+static CUresult cuCtxGetDevice(CUdevice *device)
+{
+	CALL;
+	*device = fake.context_device;
+	return 0;
+}
+
 static CUresult cuCtxPushCurrent_v2(CUcontext ctx)
 {
-	(void)ctx;
 	CALL;
+	if ((uintptr_t)ctx == FAKE_BAD_CONTEXT)
+		return 201;
 	mk_add_seq(&fake.pushed, 1);
 	return 0;
 }
@@ -294,23 +307,7 @@ static CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *at, void *p,
 	return 0;
 }
 
-static CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from,
-				     size_t bytes, CUstream s)
-{
-	(void)s;
-	CALL;
-	memcpy((void *)(uintptr_t)to, from, bytes);
-	return 0;
-}
-
-static CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes,
-				     CUstream s)
-{
-	(void)s;
-	CALL;
-	memcpy(to, (const void *)(uintptr_t)from, bytes);
-	return 0;
-}
+#include "cuda/fake_memory.c"
 
 /* ---- streams ------------------------------------------------------------- */
 
@@ -322,6 +319,24 @@ static CUresult cuStreamCreate(CUstream *s, unsigned flags)
 	CALL;
 	*s = (CUstream)(uintptr_t)(0x2000 + ++number);
 	fake.streams++;
+	return 0;
+}
+
+/* What the test gave the engine. */
+static CUresult cuStreamGetCtx(CUstream s, CUcontext *ctx)
+{
+	CALL;
+	if ((uintptr_t)s < 0x2000)
+		return 400;
+	*ctx = (CUcontext)fake.stream_ctx;
+	return 0;
+}
+
+static CUresult cuStreamGetFlags(CUstream s, unsigned *flags)
+{
+	(void)s;
+	CALL;
+	*flags = fake.stream_flags;
 	return 0;
 }
 

@@ -31,6 +31,14 @@ struct fake_cuda {
 	bool cannot_map;
 	enum fake_kernel kernel;
 	bool deaf;           /* the monitor takes no commands */
+	uint32_t busy;       /* a slot runs and does not end; store-release */
+	uint32_t locked;     /* every call waits while a kernel is resident, as
+			      * behind one that holds the driver;
+			      * store-release */
+	bool slow_copies;
+	int context_device;  /* of every context */
+	uintptr_t stream_ctx; /* of a stream that the test gives */
+	unsigned stream_flags;
 	bool compile_error;
 
 	/* fail the call number fail_at (from 1; 0: none) with fail_with */
@@ -48,6 +56,8 @@ struct fake_cuda {
 	const char *hung_in;
 	int device_memory, host_memory, registered, streams, modules,
 		contexts; /* taken and not given back */
+	int mapped;       /* handles of another process */
+	unsigned copies_high; /* most that were under way at once */
 	int pushed;       /* contexts on the caller's stack, all threads */
 };
 
@@ -64,6 +74,17 @@ bool fake_resident(void);
 
 /* Let the resident kernel die as after a trap: everything fails with 719. */
 void fake_kill_kernel(void);
+
+#define FAKE_PRIMARY 0x1000u     /* the primary context */
+#define FAKE_BAD_CONTEXT 0x666u  /* the driver does not know it */
+
+enum fake_memory { FAKE_DEVICE, FAKE_MANAGED, FAKE_HOST };
+
+/* Memory that the driver knows as this; the test's own. */
+void *fake_allocate(size_t bytes, enum fake_memory kind, int ordinal,
+		    uintptr_t ctx);
+void fake_release(void *at);
+void fake_export(void *at, unsigned char handle[64]);
 
 /* A C++ compiler for FAKE_EMULATED; NULL: there is none. */
 const char *fake_compiler(void);

@@ -16,7 +16,7 @@ static CUresult cuStreamQuery(CUstream s)
 {
 	CALL;
 	if (s != kernel_stream)
-		return 0;
+		return fake_copies_query();
 	if (fake_resident())
 		return MKC_NOT_READY;
 	if (fake_run.started) {
@@ -24,6 +24,21 @@ static CUresult cuStreamQuery(CUstream s)
 		fake_run.started = false;
 	}
 	return 0;
+}
+
+/* A slot runs: hold on until the host gives up, or it has ended. */
+static bool fake_busy(struct mkd_mail *m, uint32_t seq)
+{
+	while (mk_load_acquire(&fake.busy)) {
+		if (mk_load_acquire(&m->cancel) == seq) {
+			mk_store_relaxed((uint32_t *)&m->result, ~0u);
+			mk_store_release(&m->ack, seq);
+			return true;
+		}
+		mk_add_relaxed(&m->beat, 1);
+		usleep(50);
+	}
+	return false;
 }
 
 /* Does what the monitor of the kernel does, for a kernel without workers. */
@@ -43,6 +58,7 @@ static void fake_monitor(const struct mkd_launch *l)
 			return;
 		if (seq == last || fake.deaf) {
 			usleep(50);
+			mk_add_relaxed(&m->beat, !fake.deaf);
 			idle += 50000;
 			if (l->idle_ns == UINT64_MAX || idle < l->idle_ns ||
 			    l->hold || fake.deaf)
@@ -52,6 +68,9 @@ static void fake_monitor(const struct mkd_launch *l)
 		}
 		idle = 0;
 		last = seq;
+		if (mk_load_relaxed(&m->command) == MKD_CMD_HOLD &&
+		    fake_busy(m, seq))
+			continue;
 		if (mk_load_relaxed(&m->command) == MKD_CMD_DETACH)
 			mk_store_relaxed(&m->low[m->index], 0);
 		mk_store_relaxed(&m->result, 0);

@@ -251,10 +251,10 @@ static int stub_buffer_detach(struct mk_engine *e, uint32_t index, uint64_t ns)
 
 static int stub_buffer_copy(struct mk_engine *e, uint32_t index,
 			    uint64_t offset, uint64_t staging, uint64_t bytes,
-			    bool to_device)
+			    uint32_t flags)
 {
 	e->record->copy = (struct mk_message_copy){
-		.index = index, .to_device = to_device, .offset = offset,
+		.index = index, .flags = flags, .offset = offset,
 		.staging = staging, .bytes = bytes,
 	};
 	stub_note(e, MK_MESSAGE_BUFFER_COPY);
@@ -355,7 +355,7 @@ static const struct mk_engine_ops stub_ops = {
 	.resume = stub_resume,
 };
 
-static const struct mk_engine_ops *stub_find(const char *name)
+static inline const struct mk_engine_ops *stub_find(const char *name)
 {
 	return name && !strcmp(name, "stub") ? &stub_ops : NULL;
 }

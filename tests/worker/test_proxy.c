@@ -74,11 +74,12 @@ static void check_buffer_ops(struct rig *rig)
 	assert_int_equal(r->target.index, 5);
 	assert_int_equal(r->target.timeout_ns, 99);
 	assert_int_equal(mk_engine_proxy.buffer_copy(e, 5, 1, STUB_SHARED, 3,
-						     true), 0);
+						     MK_COPY_TO_DEVICE |
+						     MK_COPY_BEHIND), 0);
 	assert_int_equal(r->copy.offset, 1);
 	assert_int_equal(r->copy.staging, STUB_SHARED);
 	assert_int_equal(r->copy.bytes, 3);
-	assert_int_equal(r->copy.to_device, 1);
+	assert_int_equal(r->copy.flags, 3);
 }
 
 static void check_module_ops(struct rig *rig)

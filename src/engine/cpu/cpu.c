@@ -401,10 +401,10 @@ static int cpu_buffer_detach(struct mk_engine *e, uint32_t index,
 
 static int cpu_buffer_copy(struct mk_engine *e, uint32_t index,
 			   uint64_t offset, uint64_t staging, uint64_t bytes,
-			   bool to_device)
+			   uint32_t flags)
 {
 	(void)e, (void)index, (void)offset, (void)staging, (void)bytes;
-	(void)to_device;
+	(void)flags;
 	return mk_error_set(-EOPNOTSUPP, 0, "cpu engine",
 			    "buffers are mapped; there is nothing to copy");
 }

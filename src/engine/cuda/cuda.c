@@ -130,14 +130,21 @@ void mkc_leave(struct mk_engine *e)
 
 /* ---- open ---------------------------------------------------------------- */
 
+/* The multiprocessors that the kernel may take. */
+static uint32_t budget(const struct mk_engine_config *config, uint32_t units)
+{
+	return config->sm_count ? config->sm_count : units;
+}
+
 /*
- * A block on every multiprocessor and as many workers in it as there are to
- * be; fewer workers than multiprocessors are a budget, and keep together.
+ * A block on every multiprocessor of the budget, so that it cannot be
+ * exceeded, and as many workers in it as there are to be; fewer workers than
+ * multiprocessors keep together.
  */
 static void shape(struct mk_engine *e)
 {
 	uint32_t n = e->config.workers;
-	uint32_t sms = (uint32_t)e->multiprocessors;
+	uint32_t sms = budget(&e->config, (uint32_t)e->multiprocessors);
 
 	if (n >= sms)
 		e->warps = (n + sms - 1) / sms;
@@ -191,6 +198,27 @@ static void tune(struct mkd_tuning *t)
 	}
 }
 
+static int check_context(struct mk_engine *e)
+{
+	CUdevice device = -1;
+	CUresult r = e->d->ctx_push(e->ctx);
+	CUcontext was;
+
+	if (!r) {
+		r = e->d->ctx_device(&device);
+		e->d->ctx_pop(&was);
+	}
+	if (r)
+		return mk_error_set(-EINVAL, r, "mk_ctx_create",
+				    "params.native_context is no context that "
+				    "the driver knows (%d)", r);
+	if (device == e->device)
+		return 0;
+	return mk_error_set(-EINVAL, 0, "mk_ctx_create",
+			    "params.native_context is a context of device %d, "
+			    "params.device is %u", device, e->config.device);
+}
+
 static int open_device(struct mk_engine *e)
 {
 	const struct mkc_driver *d = e->d;
@@ -206,6 +234,9 @@ static int open_device(struct mk_engine *e)
 		return mk_error_set(-MK_EENGINE, 0, "cuda engine",
 				    "the driver does not describe device %u",
 				    e->config.device);
+	e->ctx = (CUcontext)(uintptr_t)e->config.native_context;
+	if (e->ctx)
+		return check_context(e);
 	/* the context that the rest of the process has, if it uses CUDA */
 	r = d->ctx_retain(&e->ctx, e->device);
 	if (r)
@@ -216,19 +247,59 @@ static int open_device(struct mk_engine *e)
 	return 0;
 }
 
-static int open_streams(struct mk_engine *e)
-{
-	CUresult r = e->d->stream_create(&e->stream, MKC_STREAM_NON_BLOCKING);
+#define bad_stream(native, ...)                          \
+	mk_error_set(-EINVAL, (native), "mk_ctx_create", \
+		     "params.native_stream " __VA_ARGS__)
 
-	if (r) {
-		e->stream = NULL;
-		return mkc_fail(e->d, r, "cuda engine", "making a stream");
-	}
-	r = e->d->stream_create(&e->side, MKC_STREAM_NON_BLOCKING);
+/*
+ * The kernel stays on its stream. On a legacy one, or one that waits for
+ * those, it would hold up the rest of the process.
+ */
+static int take_stream(struct mk_engine *e)
+{
+	const uint64_t last_special = 2; /* CU_STREAM_PER_THREAD */
+	CUstream s = (CUstream)(uintptr_t)e->config.native_stream;
+	CUcontext ctx = NULL;
+	unsigned flags = 0;
+	CUresult r;
+
+	if (e->config.native_stream <= last_special)
+		return bad_stream(0, "is a default stream, which everybody "
+				  "uses; create one for the kernel");
+	r = e->d->stream_ctx(s, &ctx);
+	if (!r)
+		r = e->d->stream_flags(s, &flags);
+	if (r)
+		return bad_stream(r, "is no stream that the driver knows (%d)",
+				  r);
+	if (ctx != e->ctx)
+		return bad_stream(0, "is a stream of another context; set "
+				  "native_context to its own");
+	if (!(flags & MKC_STREAM_NON_BLOCKING))
+		return bad_stream(0, "has the flags 0x%x: the legacy default "
+				  "stream would wait for the kernel; create it "
+				  "with CU_STREAM_NON_BLOCKING", flags);
+	e->stream = s;
+	e->stream_given = true;
+	return 0;
+}
+
+static int make_stream(struct mk_engine *e, CUstream *out)
+{
+	CUresult r = e->d->stream_create(out, MKC_STREAM_NON_BLOCKING);
+
 	if (!r)
 		return 0;
-	e->side = NULL;
+	*out = NULL;
 	return mkc_fail(e->d, r, "cuda engine", "making a stream");
+}
+
+static int open_streams(struct mk_engine *e)
+{
+	int r = e->config.native_stream ? take_stream(e) :
+					  make_stream(e, &e->stream);
+
+	return r ? r : make_stream(e, &e->side);
 }
 
 /* Free what there is. The context is current, if it can be. */
@@ -239,7 +310,7 @@ static void close_inside(struct mk_engine *e)
 	mkc_memory_close(e);
 	if (e->side && !e->on)
 		e->d->stream_destroy(e->side);
-	if (e->stream && !e->on)
+	if (e->stream && !e->stream_given && !e->on)
 		e->d->stream_destroy(e->stream);
 	e->side = e->stream = NULL;
 }
@@ -269,6 +340,7 @@ static int open_inside(struct mk_engine *e)
 static int check_config(const struct mk_engine_config *config)
 {
 	struct mk_engine_info info;
+	uint32_t sms, most;
 
 	memset(&info, 0, sizeof(info));
 	info.device = config->device;
@@ -277,16 +349,20 @@ static int check_config(const struct mk_engine_config *config)
 		return mk_error_set(info.available, 0, "cuda engine",
 				    "device %u: %s", config->device,
 				    info.reason);
-	if (config->workers && config->workers <= WORKERS_MAX &&
-	    (config->workers + info.units - 1) / info.units <=
-		    MKD_LANES - 1)
+	if (config->sm_count > info.units)
+		return mk_error_set(-EINVAL, 0, "cuda engine",
+				    "sm_count is %u, must be at most %u, the "
+				    "multiprocessors of device %u",
+				    config->sm_count, info.units,
+				    config->device);
+	sms = budget(config, info.units);
+	most = sms * (MKD_LANES - 1) < WORKERS_MAX ? sms * (MKD_LANES - 1) :
+						     WORKERS_MAX;
+	if (config->workers && config->workers <= most)
 		return 0;
 	return mk_error_set(-EINVAL, 0, "cuda engine",
-			    "workers is %u, must be 1 to %u on a device with "
-			    "%u multiprocessors", config->workers,
-			    info.units * (MKD_LANES - 1) < WORKERS_MAX ?
-				    info.units * (MKD_LANES - 1) :
-				    WORKERS_MAX, info.units);
+			    "workers is %u, must be 1 to %u on %u "
+			    "multiprocessors", config->workers, most, sms);
 }
 
 static int cuda_open(const struct mk_engine_config *config,
@@ -421,9 +497,9 @@ static int cuda_close(struct mk_engine *e, uint64_t timeout_ns)
 
 /* ---- pause --------------------------------------------------------------- */
 
-static int pause_inside(struct mk_engine *e, uint64_t timeout_ns)
+static int pause_inside(struct mk_engine *e, uint64_t deadline)
 {
-	int r = mkc_step_aside(e, timeout_ns);
+	int r = mkc_step_aside(e, mk_time_left(deadline));
 
 	if (r)
 		return r;
@@ -446,11 +522,23 @@ static int resume_inside(struct mk_engine *e)
 	return r;
 }
 
+/*
+ * The kernel is told to leave before the driver is called for anything: a
+ * thread that hangs in it until then may keep everybody else out.
+ */
 static int cuda_pause(struct mk_engine *e, uint64_t timeout_ns)
 {
-	int r = begin(e);
+	uint64_t deadline = mk_deadline_after(timeout_ns);
+	int r;
 
-	return r ? r : end(e, pause_inside(e, timeout_ns));
+	pthread_mutex_lock(&e->lock);
+	r = mkc_ask_aside(e, deadline);
+	if (r >= 0)
+		r = mkc_enter(e);
+	if (!r)
+		return end(e, pause_inside(e, deadline));
+	pthread_mutex_unlock(&e->lock);
+	return r;
 }
 
 static int cuda_resume(struct mk_engine *e)
@@ -503,12 +591,12 @@ static int cuda_buffer_detach(struct mk_engine *e, uint32_t index,
 
 static int cuda_buffer_copy(struct mk_engine *e, uint32_t index,
 			    uint64_t offset, uint64_t staging, uint64_t bytes,
-			    bool to_device)
+			    uint32_t flags)
 {
 	int r = begin(e);
 
 	return r ? r : end(e, mkc_buffer_copy(e, index, offset, staging,
-					      bytes, to_device));
+					      bytes, flags));
 }
 
 static int cuda_module_open(struct mk_engine *e,
@@ -539,7 +627,7 @@ static int cuda_module_close(struct mk_engine *e, uint32_t id,
 
 const struct mk_engine_ops mk_engine_cuda = {
 	.name = "cuda",
-	.traits = 0,
+	.traits = MK_TRAIT_CUDA,
 	.probe = cuda_probe,
 	.open = cuda_open,
 	.start = cuda_start,

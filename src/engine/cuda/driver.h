@@ -19,6 +19,10 @@ typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 
+struct mkc_ipc_handle { /* CUipcMemHandle */
+	char bytes[64];
+};
+
 /* The results and constants that we tell apart. */
 enum {
 	MKC_SUCCESS = 0,
@@ -52,6 +56,13 @@ enum {
 	MKC_FUNC_LOCAL_BYTES = 3,
 	MKC_FUNC_REGISTERS = 4,
 
+	MKC_POINTER_CONTEXT = 1,
+	MKC_POINTER_MEMORY_TYPE = 2,
+	MKC_POINTER_MANAGED = 8,
+	MKC_POINTER_ORDINAL = 9,
+	MKC_MEMORY_DEVICE = 2,
+	MKC_IPC_LAZY_PEER = 1,
+
 	MKC_JIT_ERROR_LOG = 5,
 	MKC_JIT_ERROR_LOG_BYTES = 6
 };
@@ -71,6 +82,9 @@ enum {
 	X(ctx_release, cuDevicePrimaryCtxRelease_v2, (CUdevice))              \
 	X(ctx_push, cuCtxPushCurrent_v2, (CUcontext))                         \
 	X(ctx_pop, cuCtxPopCurrent_v2, (CUcontext *))                         \
+	X(ctx_device, cuCtxGetDevice, (CUdevice *))                           \
+	X(stream_ctx, cuStreamGetCtx, (CUstream, CUcontext *))                \
+	X(stream_flags, cuStreamGetFlags, (CUstream, unsigned *))             \
 	X(stream_create, cuStreamCreate, (CUstream *, unsigned))              \
 	X(stream_destroy, cuStreamDestroy_v2, (CUstream))                     \
 	X(stream_query, cuStreamQuery, (CUstream))                            \
@@ -82,6 +96,13 @@ enum {
 	X(host_unregister, cuMemHostUnregister, (void *))                     \
 	X(host_device, cuMemHostGetDevicePointer_v2,                          \
 	  (CUdeviceptr *, void *, unsigned))                                  \
+	X(address_range, cuMemGetAddressRange_v2,                             \
+	  (CUdeviceptr *, size_t *, CUdeviceptr))                             \
+	X(pointer_attribute, cuPointerGetAttribute,                           \
+	  (void *, int, CUdeviceptr))                                         \
+	X(ipc_open, cuIpcOpenMemHandle_v2,                                    \
+	  (CUdeviceptr *, struct mkc_ipc_handle, unsigned))                   \
+	X(ipc_close, cuIpcCloseMemHandle, (CUdeviceptr))                      \
 	X(copy_to_device, cuMemcpyHtoDAsync_v2,                               \
 	  (CUdeviceptr, const void *, size_t, CUstream))                      \
 	X(copy_to_host, cuMemcpyDtoHAsync_v2,                                 \

@@ -32,8 +32,18 @@ struct mkc_chunk {
 	struct mk_space space; /* offsets from base */
 };
 
+/* Memory of another process. (import.c) */
+struct mkc_map {
+	struct mkc_map *next;
+	unsigned char handle[64];
+	CUdeviceptr base;
+	unsigned users; /* buffers */
+};
+
 struct mkc_buffer {
-	struct mkc_chunk *chunk; /* NULL: no buffer */
+	CUdeviceptr at;          /* 0: no buffer */
+	struct mkc_chunk *chunk; /* it is cut from; NULL: none of ours */
+	struct mkc_map *map;     /* it is in; NULL: none */
 	uint64_t offset;         /* in the chunk */
 	uint64_t bytes;
 	uint64_t room;           /* taken of the chunk */
@@ -71,6 +81,7 @@ struct mk_engine {
 	CUcontext ctx;
 	bool retained, registered;
 	CUstream stream; /* the kernel's */
+	bool stream_given;
 	CUstream side;   /* copies */
 
 	/* memory, all taken before the first launch */
@@ -90,6 +101,8 @@ struct mk_engine {
 	/* buffers; chunks to be freed when the kernel is off */
 	struct mkc_buffer *buffers; /* config.windows of them */
 	struct mkc_chunk *chunks, *old_chunks;
+	struct mkc_map *maps;
+	bool copying; /* a copy was left under way */
 
 	/* being there; under lock */
 	pthread_mutex_t lock;
@@ -100,7 +113,9 @@ struct mk_engine {
 	struct mk_error why;
 	uint32_t seq; /* of the last command */
 	uint64_t launches, parks;
-	uint64_t looked_ns; /* the driver was last asked for errors */
+	uint32_t beat;      /* the monitor's count, when it last changed */
+	uint64_t beat_ns;   /* when that was, or the driver was asked */
+	bool asked;         /* HOLD was posted last, and not answered */
 
 	/* the service thread */
 	pthread_t service;
@@ -114,6 +129,7 @@ struct mk_engine {
 
 #define MKC_ZEROS (1u << 20)
 #define MKC_NAP_NS 20000u     /* between two looks at something slow */
+#define MKC_DOUBT 1
 #define MKC_GRACE_NS 5000000000u /* for what takes microseconds if all well */
 
 /* ---- cuda.c ------------------------------------------------------------ */
@@ -133,7 +149,8 @@ int mkc_check(struct mk_engine *e);
 /* Put the kernel on the device. With hold it carries out commands only. */
 int mkc_launch(struct mk_engine *e, bool hold);
 
-/* See whether it has ended: updates e->on. 0, or -MK_EDEVLOST. */
+/* See whether it has ended: updates e->on. 0, or -MK_EDEVLOST. Asks the driver
+ * only if it left, or the monitor has stopped counting. */
 int mkc_look(struct mk_engine *e);
 
 /* Give the monitor a command and wait for it, bringing the kernel back if it
@@ -141,6 +158,14 @@ int mkc_look(struct mk_engine *e);
 int mkc_command(struct mk_engine *e, uint32_t command, uint32_t index,
 		uint32_t strict, const void *payload, size_t bytes,
 		uint64_t timeout_ns);
+
+/*
+ * The first half of stepping aside, through shared memory alone: no call of
+ * the driver, which could wait for somebody who waits for us. 0: the kernel is
+ * about to end, or is off. MKC_DOUBT: mkc_look() may know more, then call this
+ * again. -ETIME: a slot still ran at the deadline; all work on.
+ */
+int mkc_ask_aside(struct mk_engine *e, uint64_t deadline);
 
 /* Off the device: every worker stands still, then leaves. -ETIME: one did
  * not in time; all of them work on. */
@@ -168,7 +193,21 @@ int mkc_buffer_attach(struct mk_engine *e, const struct mk_buffer_desc *d);
 int mkc_buffer_detach(struct mk_engine *e, uint32_t index,
 		      uint64_t timeout_ns);
 int mkc_buffer_copy(struct mk_engine *e, uint32_t index, uint64_t offset,
-		    uint64_t staging, uint64_t bytes, bool to_device);
+		    uint64_t staging, uint64_t bytes, uint32_t flags);
+
+/* ---- import.c ---------------------------------------------------------- */
+
+/* May a buffer lie there? */
+int mkc_import_pointer(struct mk_engine *e, CUdeviceptr at, uint64_t bytes);
+
+/* Map what the handle names, or use the mapping that there is. */
+int mkc_import_ipc(struct mk_engine *e, const unsigned char *handle,
+		   uint64_t offset, uint64_t bytes, struct mkc_map **out);
+/* One user less. -ETIME: the kernel could not step aside; nothing changed. */
+int mkc_import_end(struct mk_engine *e, struct mkc_map *m,
+		   uint64_t timeout_ns);
+/* Unmap all. The kernel is off, or nothing can be done. */
+void mkc_import_close(struct mk_engine *e);
 
 /* ---- code.c ------------------------------------------------------------ */
 

@@ -29,8 +29,10 @@ int mkc_side_wait(struct mk_engine *e, uint64_t timeout_ns)
 	for (unsigned looks = 0;; looks++) {
 		CUresult r = e->d->stream_query(e->side);
 
-		if (!r)
+		if (!r) {
+			e->copying = false;
 			return 0;
+		}
 		if (r != MKC_NOT_READY)
 			return mkc_lost(e, r, "copying");
 		if (!mk_time_left(deadline))
@@ -201,6 +203,7 @@ void mkc_memory_close(struct mk_engine *e)
 	struct mkc_chunk *c;
 
 	mkc_memory_tidy(e);
+	mkc_import_close(e);
 	while ((c = e->chunks)) {
 		e->chunks = c->next;
 		chunk_free(e, c);
@@ -292,16 +295,16 @@ static int range_take(struct mk_engine *e, struct mkc_buffer *b,
 	}
 	b->chunk = c;
 	b->room = bytes;
+	b->at = c->base + b->offset;
 	return 0;
 }
 
 /* An empty chunk goes, unless it is the last small one. */
-static void range_give(struct mk_engine *e, struct mkc_buffer *b)
+static void chunk_give(struct mk_engine *e, struct mkc_buffer *b)
 {
 	struct mkc_chunk *c = b->chunk, **at = &e->chunks;
 
 	mk_space_free(&c->space, b->offset, b->room);
-	b->chunk = NULL;
 	if (c->space.used || (e->chunks == c && !c->next &&
 			      c->bytes <= CHUNK_BYTES))
 		return;
@@ -321,7 +324,7 @@ static int window_set(struct mk_engine *e, uint32_t index,
 	struct mk_window w;
 
 	memset(&w, 0, sizeof(w));
-	w.base = b->chunk->base + b->offset;
+	w.base = b->at;
 	w.bytes = b->bytes;
 	w.generation = b->generation;
 	w.last = b->generation;
@@ -331,13 +334,75 @@ static int window_set(struct mk_engine *e, uint32_t index,
 			   MKC_GRACE_NS);
 }
 
+/* Memory of our own, cleared. */
+static int memory_take(struct mk_engine *e, struct mkc_buffer *b)
+{
+	int r = range_take(e, b, b->bytes);
+
+	if (r)
+		return r;
+	r = mkc_clear(e, b->at, b->bytes);
+	if (r)
+		chunk_give(e, b);
+	return r;
+}
+
+/* Where the buffer's memory is, or shall be: sets b->at. */
+static int place(struct mk_engine *e, const struct mk_buffer_desc *d,
+		 struct mkc_buffer *b)
+{
+	int r;
+
+	switch (d->origin) {
+	case MK_ORIGIN_SHARED:
+		/* registered from the beginning, and as new */
+		b->at = e->launch.region + d->offset;
+		return 0;
+	case MK_ORIGIN_POINTER:
+		b->at = d->address;
+		return mkc_import_pointer(e, d->address, d->bytes);
+	case MK_ORIGIN_IPC:
+		r = mkc_import_ipc(e, d->handle, d->offset, d->bytes, &b->map);
+		if (!r)
+			b->at = b->map->base + d->offset;
+		return r;
+	default:
+		return memory_take(e, b);
+	}
+}
+
+/* Give back what it has. Fails for a mapping only. */
+static int unplace(struct mk_engine *e, struct mkc_buffer *b,
+		   uint64_t timeout_ns)
+{
+	int r = b->map ? mkc_import_end(e, b->map, timeout_ns) : 0;
+
+	if (r && !e->failed)
+		return r;
+	if (b->chunk)
+		chunk_give(e, b);
+	memset(b, 0, sizeof(*b));
+	return r;
+}
+
+static bool acceptable(const struct mk_engine *e,
+		       const struct mk_buffer_desc *d)
+{
+	if (d->index >= e->config.windows || !d->generation || !d->bytes ||
+	    e->buffers[d->index].at)
+		return false;
+	return d->origin != MK_ORIGIN_SHARED ||
+	       (d->offset <= e->region.shared_bytes &&
+		d->bytes <= e->region.shared_bytes - d->offset);
+}
+
 int mkc_buffer_attach(struct mk_engine *e, const struct mk_buffer_desc *d)
 {
 	struct mkc_buffer *b;
+	struct mk_error why;
 	int r;
 
-	if (d->index >= e->config.windows || !d->generation || !d->bytes ||
-	    e->buffers[d->index].chunk)
+	if (!acceptable(e, d))
 		return mk_error_set(-MK_EPROTO, 0, "cuda engine",
 				    "buffer %u of generation %u and %llu "
 				    "bytes is not valid here", d->index,
@@ -347,24 +412,27 @@ int mkc_buffer_attach(struct mk_engine *e, const struct mk_buffer_desc *d)
 	if (r)
 		return r;
 	b = &e->buffers[d->index];
-	r = range_take(e, b, d->bytes);
-	if (r)
-		return r;
 	b->bytes = d->bytes;
 	b->generation = d->generation;
 	b->born = d->born;
 	b->flags = d->flags;
-	r = mkc_clear(e, b->chunk->base + b->offset, b->bytes);
-	if (!r)
-		r = window_set(e, d->index, b);
-	if (r)
-		range_give(e, b);
-	return r;
+	r = place(e, d, b);
+	if (r) {
+		memset(b, 0, sizeof(*b));
+		return r;
+	}
+	r = window_set(e, d->index, b);
+	if (r) {
+		why = *mk_error_last();
+		unplace(e, b, MKC_GRACE_NS);
+		return mk_error_copy(&why);
+	}
+	return 0;
 }
 
 static struct mkc_buffer *find(struct mk_engine *e, uint32_t index)
 {
-	if (index < e->config.windows && e->buffers[index].chunk)
+	if (index < e->config.windows && e->buffers[index].at)
 		return &e->buffers[index];
 	mk_error_set(-MK_EPROTO, 0, "cuda engine", "there is no buffer %u",
 		     index);
@@ -374,24 +442,42 @@ static struct mkc_buffer *find(struct mk_engine *e, uint32_t index)
 int mkc_buffer_detach(struct mk_engine *e, uint32_t index, uint64_t timeout_ns)
 {
 	struct mkc_buffer *b = find(e, index);
+	struct mk_error why;
 	int r;
 
 	if (!b)
 		return -MK_EPROTO;
 	r = mkc_command(e, MKD_CMD_UNWINDOW, index, 0, NULL, 0, timeout_ns);
-	if (!r)
-		range_give(e, b);
-	return r;
+	if (r)
+		return r;
+	r = unplace(e, b, timeout_ns);
+	if (!r || !b->at)
+		return r;
+	/* a slot runs, and it stays mapped: as it was before */
+	why = *mk_error_last();
+	window_set(e, index, b);
+	return mk_error_copy(&why);
+}
+
+/* Put one copy on the side stream. */
+static int copy_start(struct mk_engine *e, CUdeviceptr at, void *host,
+		      uint64_t bytes, bool to_device)
+{
+	CUresult r = to_device ?
+			     e->d->copy_to_device(at, host, bytes, e->side) :
+			     e->d->copy_to_host(host, at, bytes, e->side);
+
+	if (r)
+		return mkc_lost(e, r, "copying");
+	e->copying = true;
+	return 0;
 }
 
 int mkc_buffer_copy(struct mk_engine *e, uint32_t index, uint64_t offset,
-		    uint64_t staging, uint64_t bytes, bool to_device)
+		    uint64_t staging, uint64_t bytes, uint32_t flags)
 {
 	struct mkc_buffer *b = find(e, index);
-	unsigned char *host = e->region.base + staging;
-	CUdeviceptr at;
-	CUresult r;
-	int code;
+	int r;
 
 	if (!b)
 		return -MK_EPROTO;
@@ -404,13 +490,14 @@ int mkc_buffer_copy(struct mk_engine *e, uint32_t index, uint64_t offset,
 				    (unsigned long long)bytes,
 				    (unsigned long long)offset, index,
 				    (unsigned long long)staging);
-	code = mkc_check(e);
-	if (code || !bytes)
-		return code;
-	at = b->chunk->base + b->offset + offset;
-	r = to_device ? e->d->copy_to_device(at, host, bytes, e->side) :
-			e->d->copy_to_host(host, at, bytes, e->side);
-	if (r)
-		return mkc_lost(e, r, "copying");
+	r = mkc_check(e);
+	/* the other half of the staging range is free again when we return */
+	if (!r && e->copying)
+		r = mkc_side_wait(e, COPY_TIMEOUT_NS);
+	if (!r && bytes)
+		r = copy_start(e, b->at + offset, e->region.base + staging,
+			       bytes, flags & MK_COPY_TO_DEVICE);
+	if (r || !e->copying || flags & MK_COPY_BEHIND)
+		return r;
 	return mkc_side_wait(e, COPY_TIMEOUT_NS);
 }

@@ -22,9 +22,18 @@ struct mkd_monitor {
 	uint64_t clock_ns; /* as last read */
 	uint64_t activity; /* sum of the hints */
 	uint64_t since;    /* of no activity */
+	uint32_t beat;     /* mail->beat */
 };
 
 /* ---- waiting ----------------------------------------------------------- */
+
+/* The host takes a monitor that counts for a kernel that is well. */
+MKD_FN void mkd_beat(struct mkd_monitor *m)
+{
+	m->beat++;
+	if (!m->lane)
+		mkd_store32(&m->mail->beat, m->beat);
+}
 
 /* Until all workers saw the epoch; false: the host gave this command up, and
  * it is a handler that would have to be waited for. */
@@ -39,6 +48,7 @@ MKD_FN bool mkd_await(struct mkd_monitor *m, uint32_t epoch, uint32_t place,
 		if (seen == MKD_SEEN_BUSY &&
 		    mkd_shfl(mkd_load32(&m->mail->cancel), 0) == seq)
 			return false;
+		mkd_beat(m);
 		mkd_nap(200);
 	}
 }
@@ -348,7 +358,7 @@ MKD_FN struct mkd_unit mkd_mail_read(const struct mkd_monitor *m)
 MKD_SLOW void mkd_monitor(void)
 {
 	struct mkd_monitor m;
-	uint32_t reason = MKD_REASON_NONE, beat = 0;
+	uint32_t reason = MKD_REASON_NONE;
 	struct mkd_unit c;
 
 	m.l = &mkd_launched;
@@ -359,6 +369,7 @@ MKD_SLOW void mkd_monitor(void)
 	m.last = m.l->last_seq;
 	m.held = m.l->hold != 0;
 	m.activity = 0;
+	m.beat = 0;
 	if (!mkd_shfl(mkd_load32(&m.state->known), 0)) {
 		m.clock_ns = 0;
 		mkd_clock(&m, mkd_mail_clock(&m));
@@ -382,8 +393,7 @@ MKD_SLOW void mkd_monitor(void)
 		} else if (!m.held && mkd_idle(&m) && mkd_park(&m)) {
 			reason = MKD_REASON_IDLE;
 		} else {
-			if (!m.lane)
-				mkd_store32(&m.mail->beat, ++beat);
+			mkd_beat(&m);
 			mkd_nap(300);
 		}
 	}

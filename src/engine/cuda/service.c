@@ -15,8 +15,6 @@
 #include "base/order.h"
 #include "engine/cuda/host.h"
 
-#define HEALTH_NS 1000000u /* between two questions to the driver */
-
 void mkc_tell_time(struct mk_engine *e)
 {
 	mk_store_relaxed(&e->mail->clock_ns, mk_now_ns());
@@ -53,9 +51,7 @@ static bool attend(struct mk_engine *e, uint32_t *bell)
 			mkc_launch(e, false);
 	} else if (e->on) {
 		mkc_tell_time(e);
-		if (mk_load_acquire(&e->mail->reason) ||
-		    mk_now_ns() - e->looked_ns > HEALTH_NS)
-			mkc_look(e);
+		mkc_look(e);
 		if (!e->on && !e->paused && !e->failed)
 			park(e, bell);
 	}

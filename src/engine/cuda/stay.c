@@ -11,6 +11,7 @@
 #include "engine/cuda/host.h"
 
 #define SPINS 200u /* quick looks before naps */
+#define STALL_NS 5000000u /* the monitor counts in less, if all is well */
 
 int mkc_check(struct mk_engine *e)
 {
@@ -62,6 +63,7 @@ int mkc_launch(struct mk_engine *e, bool hold)
 	if (r)
 		return mkc_lost(e, r, "launching the kernel");
 	e->on = true;
+	e->beat_ns = mk_now_ns();
 	e->launches++;
 	/* the service thread may sleep: there is somebody to look after */
 	mk_add_seq(&e->block->bell, 1);
@@ -69,14 +71,36 @@ int mkc_launch(struct mk_engine *e, bool hold)
 	return 0;
 }
 
+/*
+ * Is there reason to ask the driver? A call of it may wait for the lock of the
+ * context, which somebody may hold who waits for this kernel to leave: then
+ * nobody would ever tell it to. As long as the monitor counts, the kernel is
+ * there and well, and before it leaves it says so.
+ */
+static bool doubtful(struct mk_engine *e)
+{
+	uint32_t beat = mk_load_relaxed(&e->mail->beat);
+	uint64_t now;
+
+	/* pairs with the monitor's store before it ends */
+	if (mk_load_acquire(&e->mail->reason))
+		return true;
+	now = mk_now_ns();
+	if (beat == e->beat)
+		return now - e->beat_ns > STALL_NS;
+	e->beat = beat;
+	e->beat_ns = now;
+	return false;
+}
+
 int mkc_look(struct mk_engine *e)
 {
 	CUresult r;
 
-	if (!e->on)
+	if (!e->on || !doubtful(e))
 		return mkc_check(e);
 	r = e->d->stream_query(e->stream);
-	e->looked_ns = mk_now_ns();
+	e->beat_ns = mk_now_ns();
 	if (r == MKC_NOT_READY)
 		return mkc_check(e);
 	/* a kernel that died goes on saying so; whatever else failed, it may
@@ -84,7 +108,6 @@ int mkc_look(struct mk_engine *e)
 	e->on = r && e->d->stream_query(e->stream) == MKC_NOT_READY;
 	if (r)
 		return mkc_lost(e, r, "asking for the kernel");
-	/* pairs with the monitor's store before it ends */
 	if (mk_load_acquire(&e->mail->reason) == MKD_REASON_ABI &&
 	    !e->failed) {
 		e->failed = true;
@@ -124,6 +147,7 @@ static void post(struct mk_engine *e, uint32_t command, uint32_t index,
 	struct mkd_mail *m = e->mail;
 
 	mkc_tell_time(e);
+	e->asked = false;
 	if (bytes)
 		memcpy(m->payload, payload, bytes);
 	mk_store_relaxed(&m->command, command);
@@ -205,24 +229,79 @@ int mkc_command(struct mk_engine *e, uint32_t command, uint32_t index,
 	return mk_error_copy(&why);
 }
 
-int mkc_step_aside(struct mk_engine *e, uint64_t timeout_ns)
+/* Until the monitor says that the kernel ends. */
+static int await_reason(struct mk_engine *e)
 {
-	int r = mkc_check(e);
+	uint64_t deadline = mk_deadline_after(MKC_GRACE_NS);
 
-	if (!r)
-		r = mkc_look(e);
-	if (r || !e->on)
-		return r;
-	post(e, MKD_CMD_HOLD, 0, 0, NULL, 0);
-	r = await(e, MKD_CMD_HOLD, timeout_ns);
+	for (unsigned looks = 0; !mk_load_acquire(&e->mail->reason); looks++) {
+		if (doubtful(e))
+			return MKC_DOUBT;
+		if (!mk_time_left(deadline))
+			return no_answer(e, MKD_CMD_LEAVE);
+		nap(looks);
+	}
+	return 0;
+}
+
+/* Until the monitor has answered HOLD; past the deadline it is to give up. */
+static int await_hold(struct mk_engine *e, uint64_t deadline)
+{
+	uint64_t end = deadline > UINT64_MAX - MKC_GRACE_NS ?
+			       UINT64_MAX : deadline + MKC_GRACE_NS;
+
+	for (unsigned looks = 0;
+	     mk_load_acquire(&e->mail->ack) != e->seq; looks++) {
+		if (doubtful(e))
+			return MKC_DOUBT;
+		if (!mk_time_left(deadline))
+			mk_store_release(&e->mail->cancel, e->seq);
+		if (!mk_time_left(end))
+			return no_answer(e, MKD_CMD_HOLD);
+		nap(looks);
+	}
+	e->asked = false;
+	return 0;
+}
+
+int mkc_ask_aside(struct mk_engine *e, uint64_t deadline)
+{
+	int r;
+
+	if (!e->on || e->failed)
+		return 0;
+	if (!e->asked)
+		post(e, MKD_CMD_HOLD, 0, 0, NULL, 0);
+	e->asked = true;
+	r = await_hold(e, deadline);
 	if (r)
 		return r;
-	/* it may have left by itself and come back for nothing */
+	if (mk_load_relaxed(&e->mail->result))
+		return mk_error_set(-ETIME, 0, "cuda engine",
+				    "a slot still ran at the deadline");
 	post(e, MKD_CMD_LEAVE, 0, 0, NULL, 0);
-	r = wait_off(e);
-	if (!r)
-		mkc_memory_tidy(e);
-	return r;
+	return await_reason(e);
+}
+
+int mkc_step_aside(struct mk_engine *e, uint64_t timeout_ns)
+{
+	uint64_t deadline = mk_deadline_after(timeout_ns);
+	int r = mkc_check(e);
+
+	do {
+		if (!r || r == MKC_DOUBT)
+			r = mkc_look(e);
+		if (!r && e->on)
+			r = mkc_ask_aside(e, deadline);
+		if (!r && e->on)
+			r = wait_off(e);
+	} while (r == MKC_DOUBT);
+	if (r)
+		return r;
+	/* what it was asked last, it need not hear any more */
+	mk_store_relaxed(&e->mail->ack, e->seq);
+	mkc_memory_tidy(e);
+	return 0;
 }
 
 /*

@@ -282,12 +282,12 @@ static int mock_buffer_detach(struct mk_engine *e, uint32_t index,
 
 static int mock_buffer_copy(struct mk_engine *e, uint32_t index,
 			    uint64_t offset, uint64_t staging, uint64_t bytes,
-			    bool to_device)
+			    uint32_t flags)
 {
 	int r = planned(MK_MOCK_BUFFER_COPY);
 
 	(void)e, (void)index, (void)offset, (void)staging, (void)bytes;
-	(void)to_device;
+	(void)flags;
 	return r ? r : mk_error_set(-EOPNOTSUPP, 0, "mock",
 				    "buffers are mapped");
 }

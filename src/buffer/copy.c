@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes into and out of buffers. Memory that the caller does not have goes
+ * through a staging range of the shared memory, in two halves: while the
+ * device copies one, the caller's processor copies the other.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "buffer/buffer.h"
+#include "context/region.h"
+
+#define HALF_MOST (1u << 20)
+#define HALF_LEAST (64u << 10)
+
+/* One copy between a buffer and the caller's memory. */
+struct staged {
+	struct mk_ctx *ctx;
+	uint32_t index;
+	uint64_t offset; /* in the buffer */
+	unsigned char *data;
+	uint64_t bytes;
+	uint64_t staging, room; /* in the region */
+	uint64_t half;
+};
+
+/* All of it, or two halves as large as can be had. */
+static int staging_take(struct staged *s)
+{
+	int r = -ENOMEM;
+
+	for (s->half = HALF_MOST; r == -ENOMEM && s->half >= HALF_LEAST;
+	     s->half /= 2) {
+		s->room = s->bytes <= s->half ? s->bytes : 2 * s->half;
+		r = mk_region_take(s->ctx, &s->ctx->shared, s->room,
+				   &s->staging, "mk_buffer_copy",
+				   "shared_bytes");
+		if (!r)
+			return 0;
+	}
+	return r;
+}
+
+static uint64_t piece_bytes(const struct staged *s, uint64_t at)
+{
+	return s->bytes - at < s->half ? s->bytes - at : s->half;
+}
+
+static uint64_t piece_stage(const struct staged *s, uint64_t at)
+{
+	return s->staging + (at / s->half % 2) * s->half;
+}
+
+static int piece_copy(const struct staged *s, uint64_t at, uint32_t flags)
+{
+	uint64_t n = at < s->bytes ? piece_bytes(s, at) : 0;
+
+	return s->ctx->ops->buffer_copy(s->ctx->engine, s->index,
+					s->offset + (n ? at : 0),
+					n ? piece_stage(s, at) : s->staging,
+					n, flags);
+}
+
+/* A half is filled again when the copy before the last one has ended. */
+static int staged_write(const struct staged *s)
+{
+	int r = 0;
+
+	for (uint64_t at = 0; at < s->bytes && !r; at += s->half) {
+		bool last = s->bytes - at <= s->half;
+
+		memcpy(s->ctx->region.base + piece_stage(s, at), s->data + at,
+		       piece_bytes(s, at));
+		r = piece_copy(s, at, MK_COPY_TO_DEVICE |
+					      (last ? 0 : MK_COPY_BEHIND));
+	}
+	return r;
+}
+
+/* Asking for the next piece waits for this one. */
+static int staged_read(const struct staged *s)
+{
+	int r = piece_copy(s, 0, s->bytes > s->half ? MK_COPY_BEHIND : 0);
+
+	for (uint64_t at = 0; at < s->bytes && !r; at += s->half) {
+		uint64_t next = at + s->half;
+
+		if (s->bytes > s->half)
+			r = piece_copy(s, next,
+				       next < s->bytes ? MK_COPY_BEHIND : 0);
+		if (!r)
+			memcpy(s->data + at,
+			       s->ctx->region.base + piece_stage(s, at),
+			       piece_bytes(s, at));
+	}
+	return r;
+}
+
+int mk_buffer_copy_staged(struct mk_ctx *ctx, uint32_t index, uint64_t offset,
+			  unsigned char *data, uint64_t bytes, bool to_device)
+{
+	struct staged s = { .ctx = ctx, .index = index, .offset = offset,
+			    .data = data, .bytes = bytes };
+	struct mk_error why;
+	int r = staging_take(&s);
+
+	if (r)
+		return r;
+	r = to_device ? staged_write(&s) : staged_read(&s);
+	if (r) {
+		why = *mk_error_last();
+		/* what is under way uses the staging range: if its end cannot
+		 * be had, the range is never used again */
+		if (r != -MK_EDEVLOST && piece_copy(&s, bytes, 0))
+			return mk_error_copy(&why);
+		mk_error_copy(&why);
+	}
+	mk_region_give(ctx, &ctx->shared, s.staging, s.room);
+	return r;
+}
+
+static int check_range(const struct mk_buffer_entry *e, uint64_t offset,
+		       uint64_t bytes, const char *operation)
+{
+	if (offset <= e->size && bytes <= e->size - offset)
+		return 0;
+	return mk_error_set(-MK_ERANGE, 0, operation,
+			    "offset %llu + bytes %llu exceeds the buffer's "
+			    "%llu bytes", (unsigned long long)offset,
+			    (unsigned long long)bytes,
+			    (unsigned long long)e->size);
+}
+
+static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
+		       void *data, uint64_t bytes, bool to_device,
+		       const char *operation)
+{
+	unsigned char *memory = NULL;
+	struct mk_buffer_entry *e;
+	int r = 0;
+
+	pthread_mutex_lock(&ctx->lock);
+	e = mk_buffer_entry_of(ctx, buffer, operation);
+	r = e ? check_range(e, offset, bytes, operation) :
+		mk_error_last()->code;
+	if (!r && bytes && !data)
+		r = mk_error_null(operation, "data");
+	if (!r && bytes) {
+		memory = mk_buffer_memory(ctx, e);
+		if (!memory)
+			r = mk_ctx_check(ctx, operation);
+		if (!memory && !r)
+			r = mk_buffer_copy_staged(ctx,
+						  mk_buffer_ref(buffer).index,
+						  offset, data, bytes,
+						  to_device);
+	}
+	if (!r && to_device && bytes && e->mirror)
+		memcpy(e->mirror + offset, data, bytes);
+	pthread_mutex_unlock(&ctx->lock);
+	/* outside the lock: long copies do not hold up other commands */
+	if (memory && to_device)
+		memcpy(memory + offset, data, bytes);
+	else if (memory)
+		memcpy(data, memory + offset, bytes);
+	return r;
+}
+
+int mk_buffer_write(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
+		    const void *data, uint64_t bytes)
+{
+	return buffer_copy(ctx, buffer, offset, (void *)(uintptr_t)data,
+			   bytes, true, "mk_buffer_write");
+}
+
+int mk_buffer_read(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
+		   void *data, uint64_t bytes)
+{
+	return buffer_copy(ctx, buffer, offset, data, bytes, false,
+			   "mk_buffer_read");
+}
