@@ -11,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+
 /* A compilation needs a fraction of it. */
 #define ROOM_BYTES (8u << 20)
 
@@ -32,7 +34,15 @@ static int make_in(struct mk_tempdir *t, const char *place)
 
 	if (n < 0 || (size_t)n >= sizeof(t->path))
 		return -ENAMETOOLONG;
-	return mkdtemp(t->path) ? 0 : -errno;
+	if (!mkdtemp(t->path))
+		return -errno;
+	t->fd = mk_fd_keep(open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+						 O_NOFOLLOW));
+	if (t->fd >= 0)
+		return 0;
+	n = -errno;
+	rmdir(t->path);
+	return n;
 }
 
 int mk_tempdir_make(struct mk_tempdir *t, const char *last)
@@ -94,13 +104,9 @@ static void empty(int fd, int depth)
 
 void mk_tempdir_remove(struct mk_tempdir *t)
 {
-	int fd;
-
 	if (!t->path[0])
 		return;
-	fd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0)
-		empty(fd, 0);
+	empty(t->fd, 0);
 	rmdir(t->path);
 	t->path[0] = '\0';
 }

@@ -6,7 +6,8 @@
 #include <limits.h>
 
 struct mk_tempdir {
-	char path[PATH_MAX];
+	char path[PATH_MAX]; /* empty: there is none */
+	int fd; /* held, so that it can be emptied without a new one */
 };
 
 /*
@@ -16,7 +17,7 @@ struct mk_tempdir {
  */
 int mk_tempdir_make(struct mk_tempdir *t, const char *last);
 
-/* Remove it with all that is in it. */
+/* Remove it with all that is in it. One that was never made is allowed. */
 void mk_tempdir_remove(struct mk_tempdir *t);
 
 /* The path of a file in it. -ENAMETOOLONG. */

@@ -27,6 +27,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -381,6 +382,8 @@ static struct ground ground(void)
 	return g;
 }
 
+static char place[] = "/tmp/mk-oom.XXXXXX";
+
 static void no_leak(const struct ground *g)
 {
 	if (live_count != g->live)
@@ -388,6 +391,8 @@ static void no_leak(const struct ground *g)
 			 (int)(live_count - g->live));
 	if (support_fds() != g->fds)
 		fail_msg("%s failed: a descriptor is left", failed);
+	if (rmdir(place) || mkdir(place, 0700))
+		fail_msg("%s failed: a temporary directory is left", failed);
 	support_threads_are(g->threads);
 	assert_int_equal(support_children(), 0);
 }
@@ -485,6 +490,20 @@ static void recovery(void **state)
 	assert_true(n > 2);
 }
 
+/* Compilations get a place of their own, where nothing may be left. */
+static int make_place(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(place));
+	return setenv("TMPDIR", place, 1);
+}
+
+static int remove_place(void **state)
+{
+	(void)state;
+	return rmdir(place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,5 +514,6 @@ int main(void)
 		cmocka_unit_test(recovery),
 	};
 
-	return cmocka_run_group_tests_name("context/oom", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("context/oom", tests, make_place,
+					   remove_place);
 }
