@@ -772,8 +772,14 @@ MK_API int mk_module_unload(struct mk_ctx *ctx, uint32_t id,
 			    uint64_t timeout_ns);
 
 /**
- * Compile ahead of time into one file that mk_module_load() takes.
+ * Compile ahead of time into one file that mk_module_load() takes. The file is
+ * made beside its place and renamed: what is there is whole, old or new.
+ *
  * @param params  engine, cache_dir and compiler count; NULL for defaults.
+ *
+ * @retval -EINVAL  out_path is there and is a device, pipe or socket.
+ * @retval -EISDIR, -EACCES, -ENOSPC ...  the file cannot be written.
+ * @retval others   as for mk_module_load().
  */
 MK_API int mk_module_compile(const struct mk_ctx_params *params,
 			     const char *source_path, const char *out_path);

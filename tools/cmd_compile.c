@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -112,10 +113,12 @@ static int compile(const struct compile *c)
 					 r);
 	n = handlers_of(ctx, c->out, h);
 	if (n < 0)
-		cli_library_error("compile", c->out, n);
+		cli_library_error("compile", c->source, n);
 	mk_ctx_destroy(ctx, 1000000000u);
-	if (n < 0)
+	if (n < 0) {
+		unlink(c->out); /* what cannot be loaded is of no use */
 		return CLI_USAGE;
+	}
 	if (stat(c->out, &st)) {
 		cli_error("compile", "%s: %s", c->out, strerror(errno));
 		return CLI_USAGE;

@@ -138,20 +138,25 @@ static void print_wc(struct map *m, const struct mk_map_state *s,
 	output_text(&m->out, "\n");
 }
 
+static json_t *json_hex(const struct mk_map_state *s)
+{
+	char hex[2 * MK_MAP_PAYLOAD_BYTES + 1] = "";
+
+	for (uint32_t i = 0; i < s->length; i++)
+		snprintf(hex + 2 * i, 3, "%02x", s->payload[i]);
+	return json_string(hex);
+}
+
 static json_t *json_result(struct map *m, const struct map_record *rec,
 			   const struct mk_map_state *s)
 {
-	char hex[2 * MK_MAP_PAYLOAD_BYTES + 1] = "";
 	json_t *all;
 
 	switch (s->kind) {
 	case MK_MAP_HEX:
-		for (uint32_t i = 0; i < s->length; i++)
-			snprintf(hex + 2 * i, 3, "%02x", s->payload[i]);
-		return json_string(hex);
-	case MK_MAP_TEXT:
-		all = json_stringn((const char *)s->payload, s->length);
-		return all ? all : json_null();
+		return json_hex(s);
+	case MK_MAP_TEXT: /* NULL if it is not UTF-8 */
+		return json_stringn((const char *)s->payload, s->length);
 	case MK_MAP_COLUMNS:
 		all = m->opcode == MK_OP_COUNT ? json_object() : json_array();
 		for (uint32_t i = 0; i < s->length / 8; i++) {
@@ -200,7 +205,7 @@ static void print_json(struct map *m, const struct map_record *rec,
 		       const struct mk_map_state *s, const char *path, int code,
 		       const char *why)
 {
-	json_t *line = json_object();
+	json_t *line = json_object(), *result;
 
 	json_path(line, path);
 	json_object_set_new(line, "handler", json_string(m->name));
@@ -210,7 +215,11 @@ static void print_json(struct map *m, const struct map_record *rec,
 				    json_string(mk_code_name(code)));
 	} else {
 		json_object_set_new(line, "bytes", cli_json_u64(rec->bytes));
-		json_object_set_new(line, "result", json_result(m, rec, s));
+		result = json_result(m, rec, s);
+		if (result)
+			json_object_set_new(line, "result", result);
+		else
+			json_object_set_new(line, "result_hex", json_hex(s));
 	}
 	if (!line || json_dump_callback(line, put_json, &m->out,
 					JSON_COMPACT | JSON_PRESERVE_ORDER))

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -42,16 +43,32 @@ static int count_handlers(int image, unsigned *count)
 	return rc;
 }
 
+/* A device or pipe of this name would be replaced by a file: /dev/null too. */
+static int check_place(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		return 0; /* of a directory, rename() tells */
+	return mk_error_set(-EINVAL, 0, "mk_module_compile",
+			    "out_path is %.400s, which is no regular file",
+			    path);
+}
+
 /* Beside its place, then renamed: what is there is whole, old or new. */
 static int save(int image, const char *engine, const char *path)
 {
-	char made[PATH_MAX];
+	char made[PATH_MAX], real[PATH_MAX];
+	const char *target = path;
 	unsigned handlers = 0;
 	int file, n, rc = count_handlers(image, &handlers);
 
 	if (rc)
 		return rc;
-	n = snprintf(made, sizeof(made), "%s.%ld.%llx.tmp", path,
+	/* a symbolic link stays one */
+	if (realpath(path, real))
+		target = real;
+	n = snprintf(made, sizeof(made), "%s.%ld.%llx.tmp", target,
 		     (long)getpid(), (unsigned long long)mk_now_ns());
 	if (n < 0 || (size_t)n >= sizeof(made))
 		return fail(ENAMETOOLONG, path);
@@ -61,7 +78,7 @@ static int save(int image, const char *engine, const char *path)
 	rc = mk_mkm_write(file, engine, NULL, handlers, image);
 	if (close(file) && !rc)
 		rc = -errno;
-	if (!rc && rename(made, path))
+	if (!rc && rename(made, target))
 		rc = -errno;
 	if (rc) {
 		unlink(made);
@@ -92,6 +109,9 @@ int mk_module_compile(const struct mk_ctx_params *params,
 				    "params.engine is \"%.32s\", which this "
 				    "library does not have; see "
 				    "mk_engine_list()", p.engine);
+	rc = check_place(out_path);
+	if (rc)
+		return rc;
 	tc.compiler = p.compiler;
 	tc.cache_dir = p.cache_dir;
 	tc.engine = engine->name;

@@ -170,4 +170,35 @@ usage "bad.mkm" map bad.mkm tree
 usage "FILE.c is missing" compile
 usage "takes one file" compile a.c b.c
 usage "absent.c" compile absent.c
+
+# the output of compile: a file, and none that is of no use
+cat > taken.c <<'END'
+#include <megakernel/handler.h>
+MK_HANDLER(sha256, struct mk_none)
+{
+	(void)args;
+	(void)task;
+	return MK_OK;
+}
+END
+usage "taken.c: a handler named sha256 is built in" compile taken.c
+[ ! -e taken.mkm ] || fail "compile leaves a module that nobody can load"
+mkfifo pipe
+usage "out_path is pipe, which is no regular file" compile -o pipe zeros.c
+[ -p pipe ] || fail "compile replaces a pipe"
+usage "writing tree: Is a directory" compile -o tree zeros.c
+ln -s target.mkm link.mkm
+echo old > target.mkm
+status 0 "compile -o LINK" mk compile -o link.mkm zeros.c > made
+[ -L link.mkm ] || fail "compile replaces a symbolic link"
+status 0 "compile -o LINK, its target" mk map target.mkm tree/two > got
+[ -z "$(find . -name '*.tmp')" ] || fail "compile leaves temporary files"
+
+# text that is not UTF-8
+sed 's/some.ntext", 9/\\377x", 2/' kinds.c > latin.c
+mk map latin.c:text tree/one > got
+printf '\377x  tree/one\n' > want
+same want got "text that is not UTF-8"
+mk map --json latin.c:text tree/one > got
+has got '"result_hex":"ff78"' "text that is not UTF-8, JSON"
 finish
