@@ -33,7 +33,7 @@ if(MK_TOOL_MAIN)
 	target_include_directories(mk_tool_flags SYSTEM INTERFACE
 		${MK_JANSSON_INCLUDE} ${MK_XXHASH_INCLUDE})
 	target_link_libraries(mk_tool_flags INTERFACE
-		${MK_JANSSON_LIBRARY} Threads::Threads)
+		${MK_JANSSON_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS} m)
 
 	add_executable(megakernel "${MK_TOOL_MAIN}")
 	target_link_libraries(megakernel PRIVATE mk_tool_flags)

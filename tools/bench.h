@@ -12,6 +12,14 @@
 struct bench_options {
 	struct cli_engine engine; /* isolation DEFAULT: both */
 	bool json, quick, no_peers;
+	const char *only; /* sections, separated by commas; NULL: all */
+	const char *svg;  /* where to write a picture; NULL: nowhere */
+};
+
+/* Where, when and by which command. */
+struct bench_env {
+	char processor[96], kernel[160], date[32], command[256];
+	long cores;
 };
 
 /* Resident memory of a context with one queue. */
@@ -42,10 +50,23 @@ int bench_memory(const struct bench_options *o, struct bench_memory *out);
 int bench_peers(const struct bench_options *o, struct bench_report *report,
 		char *why, size_t room);
 
+/* bench_env.c. argv as main() got it, with the subcommand's name first. */
+void bench_env_take(struct bench_env *e, int argc, char **argv);
+/* Adds "command", "date", "machine". */
+void bench_env_json(const struct bench_env *e, json_t *to);
+
+/* bench_report.c: measure by sections and print. The exit status. */
+int bench_report(const struct bench_options *o, const struct bench_env *env);
+
 /* bench_print.c */
 int bench_print_table(const struct bench_options *o,
+		      const struct bench_env *env,
 		      const struct bench_report *report);
 int bench_print_json(const struct bench_options *o,
+		     const struct bench_env *env,
 		     const struct bench_report *report);
+/* The picture of all round trips at depth 1. 0 or -1, printed. */
+int bench_draw(const struct bench_options *o, const struct bench_env *env,
+	       const struct bench_report *report);
 
 #endif

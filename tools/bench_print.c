@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What `megakernel bench` measured, as tables or as JSON. */
+#include <errno.h>
 #include <string.h>
 
 #include "bench.h"
@@ -109,12 +110,15 @@ static void print_memory(const struct bench_report *r)
 }
 
 int bench_print_table(const struct bench_options *o,
+		      const struct bench_env *env,
 		      const struct bench_report *r)
 {
 	printf("megakernel %s, engine %s, %u worker%s for everyone%s\n",
 	       mk_version(), o->engine.name ? o->engine.name : "cpu",
 	       r->workers, r->workers == 1 ? "" : "s",
 	       o->quick ? "; quick: the tails need a full run" : "");
+	printf("%ld x %s, %s\n%s: %s\n", env->cores, env->processor,
+	       env->kernel, env->date, env->command);
 	printf("One no-op, executed by another thread, its end observed by "
 	       "the submitter.\n");
 	for (unsigned i = 0; i < HARNESS_DEPTHS; i++)
@@ -128,6 +132,7 @@ int bench_print_table(const struct bench_options *o,
 }
 
 int bench_print_json(const struct bench_options *o,
+		     const struct bench_env *env,
 		     const struct bench_report *r)
 {
 	json_t *all = json_object(), *own = json_array();
@@ -137,6 +142,7 @@ int bench_print_json(const struct bench_options *o,
 	json_object_set_new(
 		all, "engine",
 		json_string(o->engine.name ? o->engine.name : "cpu"));
+	bench_env_json(env, all);
 	json_object_set_new(all, "workers", json_integer(r->workers));
 	json_object_set_new(all, "quick", json_boolean(o->quick));
 	for (unsigned i = 0; i < r->results; i++)
@@ -153,4 +159,29 @@ int bench_print_json(const struct bench_options *o,
 				  "worker_bytes",
 				  (json_int_t)r->memory.worker_bytes));
 	return cli_print_json("bench", all);
+}
+
+int bench_draw(const struct bench_options *o, const struct bench_env *env,
+	       const struct bench_report *r)
+{
+	struct bench_line lines[BENCH_RESULTS_MAX];
+	char subtitle[192];
+
+	for (unsigned i = 0; i < r->results; i++) {
+		const struct harness_latency *l = &r->result[i].latency[0];
+
+		snprintf(lines[i].label, sizeof(lines[i].label), "%s",
+			 r->result[i].name);
+		lines[i].curve = l->curve_ns;
+		lines[i].p50_ns = l->p50_ns;
+		lines[i].p99_ns = l->p99_ns;
+		lines[i].p999_ns = l->p999_ns;
+	}
+	snprintf(subtitle, sizeof(subtitle), "%ld x %.96s, %s", env->cores,
+		 env->processor, env->date);
+	if (!bench_svg_write(o->svg, "One no-op, handed to another thread and "
+			     "back", subtitle, lines, r->results))
+		return 0;
+	cli_error("bench", "%s: %s", o->svg, strerror(errno));
+	return -1;
 }

@@ -16,19 +16,31 @@ static const char help[] =
 	"libuv, OpenMP and oneTBB, as far as they were there at build time. All\n"
 	"in one run, by the same code. Takes about a minute.\n"
 	"\n"
+	"On the engine 'cuda', section by section: launches, graphs and copies as\n"
+	"a program without this library does them, then the same work as slots of\n"
+	"a resident kernel; what is to be reached, and whether it was. Takes\n"
+	"about two minutes.\n"
+	"\n"
 	"Options:\n"
-	"  --engine NAME       'cpu' (see 'megakernel info')\n"
+	"  --engine NAME       'cpu' or 'cuda' (see 'megakernel info')\n"
+	"  --only NAME,...     these sections alone: cold, launch, graph, copy,\n"
+	"                      saxpy, trip, stream, batch, rows, width, queues,\n"
+	"                      process, wake, power; on the engine 'cpu' without\n"
+	"                      launch, graph, copy and power\n"
 	"  --workers N         workers of the engine, and threads of every peer;\n"
 	"                      default: the cores but one\n"
 	"  --isolation WHERE   only 'process' or only 'none'\n"
 	"  --quick             some seconds; the tails are rough then\n"
 	"  --no-peers          only this library\n"
 	"  --json              one JSON object\n"
+	"  --svg FILE          also draw how the round trips are distributed\n"
 	"  --help              this text\n"
 	"\n"
 	"Examples:\n"
 	"  megakernel bench\n"
 	"  megakernel bench --quick --isolation none --no-peers\n"
+	"  megakernel bench --engine cuda --svg latency.svg\n"
+	"  megakernel bench --engine cuda --only launch,trip,stream\n"
 	"  megakernel bench --json | jq '.own[].streaming.per_second'\n";
 
 enum {
@@ -37,7 +49,9 @@ enum {
 	OPT_ISOLATION,
 	OPT_QUICK,
 	OPT_NO_PEERS,
-	OPT_JSON
+	OPT_JSON,
+	OPT_ONLY,
+	OPT_SVG
 };
 
 static const struct option options[] = {
@@ -47,6 +61,8 @@ static const struct option options[] = {
 	{ "quick", no_argument, NULL, OPT_QUICK },
 	{ "no-peers", no_argument, NULL, OPT_NO_PEERS },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "only", required_argument, NULL, OPT_ONLY },
+	{ "svg", required_argument, NULL, OPT_SVG },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -74,6 +90,12 @@ static int take_option(int c, struct bench_options *o)
 		return 0;
 	case OPT_JSON:
 		o->json = true;
+		return 0;
+	case OPT_ONLY:
+		o->only = optarg;
+		return 0;
+	case OPT_SVG:
+		o->svg = optarg;
 		return 0;
 	default:
 		cli_usage("bench", NULL);
@@ -110,9 +132,12 @@ static int measure_own(const struct bench_options *o,
 	return 0;
 }
 
-static int run(const struct bench_options *o, struct bench_report *report)
+/* All subjects, by the harness that they share. */
+static int compare(const struct bench_options *o, const struct bench_env *env,
+		   struct bench_report *report)
 {
 	char why[4200];
+	int status;
 
 	if (bench_memory(o, &report->memory))
 		return CLI_USAGE;
@@ -124,16 +149,40 @@ static int run(const struct bench_options *o, struct bench_report *report)
 		if (!report->has_peers)
 			cli_error("bench", "without peers: %s", why);
 	}
-	return o->json ? bench_print_json(o, report)
-		       : bench_print_table(o, report);
+	status = o->json ? bench_print_json(o, env, report)
+			 : bench_print_table(o, env, report);
+	if (o->svg && bench_draw(o, env, report))
+		status = CLI_SOME_FAILED;
+	return status;
+}
+
+static int run(const struct bench_options *o, const struct bench_env *env)
+{
+	struct bench_report *report;
+	int status;
+
+	if (o->only ||
+	    (o->engine.name && !strcmp(o->engine.name, "cuda")))
+		return bench_report(o, env);
+	report = calloc(1, sizeof(*report));
+	if (!report) {
+		cli_error("bench", "no memory");
+		return CLI_USAGE;
+	}
+	report->workers = o->engine.workers ? o->engine.workers :
+					      default_workers();
+	status = compare(o, env, report);
+	free(report);
+	return status;
 }
 
 int cmd_bench(int argc, char **argv)
 {
 	struct bench_options o = { 0 };
-	struct bench_report *report;
-	int c, status;
+	struct bench_env env;
+	int c;
 
+	bench_env_take(&env, argc, argv); /* before getopt moves words */
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 'h')
 			return cli_help("bench", help);
@@ -145,14 +194,5 @@ int cmd_bench(int argc, char **argv)
 				 "takes no argument, but '%s' was "
 				 "given",
 				 argv[optind]);
-	report = calloc(1, sizeof(*report));
-	if (!report) {
-		cli_error("bench", "no memory");
-		return CLI_USAGE;
-	}
-	report->workers =
-		o.engine.workers ? o.engine.workers : default_workers();
-	status = run(&o, report);
-	free(report);
-	return status;
+	return run(&o, &env);
 }

@@ -151,6 +151,7 @@ static void measure_latency(struct run *r, void *state, unsigned which)
 	l->p99_ns = quantile(r->samples, n, 0.99);
 	l->p999_ns = quantile(r->samples, n, 0.999);
 	l->max_ns = r->samples[n - 1];
+	bench_curve_take(l->curve_ns, r->samples, n);
 }
 
 /* ---- streaming --------------------------------------------------------- */
@@ -246,6 +247,16 @@ int harness_measure(const struct subject *s, unsigned workers, bool quick,
 
 /* ---- JSON -------------------------------------------------------------- */
 
+static json_t *curve_to_json(const uint64_t *curve)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < BENCH_CURVE; i++)
+		json_array_append_new(list,
+				      json_integer((json_int_t)curve[i]));
+	return list;
+}
+
 json_t *harness_to_json(const struct harness_result *r)
 {
 	json_t *trips = json_array();
@@ -254,12 +265,14 @@ json_t *harness_to_json(const struct harness_result *r)
 		const struct harness_latency *l = &r->latency[i];
 
 		json_array_append_new(trips, json_pack(
-			"{s:i,s:I,s:I,s:I,s:I,s:I}", "depth", (int)l->depth,
+			"{s:i,s:I,s:I,s:I,s:I,s:I,s:o}", "depth",
+			(int)l->depth,
 			"n", (json_int_t)l->n,
 			"p50_ns", (json_int_t)l->p50_ns,
 			"p99_ns", (json_int_t)l->p99_ns,
 			"p999_ns", (json_int_t)l->p999_ns,
-			"max_ns", (json_int_t)l->max_ns));
+			"max_ns", (json_int_t)l->max_ns,
+			"curve_ns", curve_to_json(l->curve_ns)));
 	}
 	return json_pack("{s:s,s:o,s:{s:i,s:I,s:f,s:f,s:f,s:I}}",
 			 "name", r->name, "round_trip", trips, "streaming",
@@ -274,16 +287,24 @@ json_t *harness_to_json(const struct harness_result *r)
 static int latency_from_json(json_t *from, struct harness_latency *l)
 {
 	json_int_t n, p50, p99, p999, max;
+	json_t *curve;
 	int depth;
 
-	if (json_unpack(from, "{s:i,s:I,s:I,s:I,s:I,s:I}", "depth", &depth,
-			"n", &n, "p50_ns", &p50, "p99_ns", &p99,
-			"p999_ns", &p999, "max_ns", &max))
+	if (json_unpack(from, "{s:i,s:I,s:I,s:I,s:I,s:I,s:o}", "depth",
+			&depth, "n", &n, "p50_ns", &p50, "p99_ns", &p99,
+			"p999_ns", &p999, "max_ns", &max, "curve_ns",
+			&curve) ||
+	    json_array_size(curve) != BENCH_CURVE)
 		return -1;
-	*l = (struct harness_latency){
-		(unsigned)depth, (uint64_t)n, (uint64_t)p50, (uint64_t)p99,
-		(uint64_t)p999, (uint64_t)max
-	};
+	l->depth = (unsigned)depth;
+	l->n = (uint64_t)n;
+	l->p50_ns = (uint64_t)p50;
+	l->p99_ns = (uint64_t)p99;
+	l->p999_ns = (uint64_t)p999;
+	l->max_ns = (uint64_t)max;
+	for (unsigned i = 0; i < BENCH_CURVE; i++)
+		l->curve_ns[i] = (uint64_t)json_integer_value(
+			json_array_get(curve, i));
 	return 0;
 }
 

@@ -19,6 +19,8 @@
 
 #include <jansson.h>
 
+#include "bench_rows.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -47,6 +49,7 @@ struct subject {
 struct harness_latency {
 	unsigned depth;
 	uint64_t n, p50_ns, p99_ns, p999_ns, max_ns;
+	uint64_t curve_ns[BENCH_CURVE];
 };
 
 struct harness_streaming {

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handlers of a module: no-ops by width, and a small real one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench_run.h"
+
+#define ENTRIES 1024u
+#define TRIPS 20000u
+#define SLICES 64u /* that a large saxpy is cut into */
+
+/* The same text on every engine; what it does to the elements is also what
+ * the kernel of bench_cuda_saxpy.c does. */
+const char live_source[] =
+	"#include <megakernel/handler.h>\n"
+	"MK_HANDLER_THREAD(bench_thread, struct mk_none)\n"
+	"{ (void)task; (void)args; return MK_OK; }\n"
+	"MK_HANDLER(bench_warp, struct mk_none)\n"
+	"{ (void)task; (void)args; return MK_OK; }\n"
+	"MK_HANDLER_BLOCK(bench_block, struct mk_none)\n"
+	"{ (void)task; (void)args; return MK_OK; }\n"
+	"struct saxpy { struct mk_ref x, y; float a; uint32_t n;\n"
+	"		uint64_t offset; };\n"
+	"MK_HANDLER_BLOCK(bench_saxpy, struct saxpy)\n"
+	"{\n"
+	"	uint64_t bytes = (uint64_t)args->n * sizeof(float);\n"
+	"	const float *x = (const float *)mk_read_at(task, args->x,\n"
+	"						   args->offset, bytes);\n"
+	"	float *y = (float *)mk_write_at(task, args->y, args->offset,\n"
+	"					bytes), a = args->a;\n"
+	"	uint32_t n = args->n, first = mk_lane(task);\n"
+	"	uint32_t lanes = mk_lanes(task);\n"
+	"	if (!x || !y)\n"
+	"		return mk_fail(task);\n"
+	"	" BENCH_SAXPY_BODY
+	"	return MK_OK;\n"
+	"}\n";
+
+struct saxpy_args {
+	struct mk_ref x, y;
+	float a;
+	uint32_t n;
+	uint64_t offset;
+};
+
+int live_module(struct bench *b)
+{
+	int r;
+
+	if (b->module)
+		return 0;
+	r = mk_module_load_source(b->ctx, "bench.c", live_source, 0,
+				  &b->module);
+	return r < 0 ? bench_fail_library(b, "mk_module_load_source", r) : 0;
+}
+
+/* ---- no-ops ------------------------------------------------------------ */
+
+static int width(struct bench *b, const char *name)
+{
+	char handler[32], key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
+	struct live l;
+	int r;
+
+	snprintf(handler, sizeof(handler), "bench_%s", name);
+	if (live_open(b, &l, ENTRIES))
+		return -1;
+	r = live_use(&l, b->ctx, handler, NULL, 0);
+	l.gap_ns = BENCH_GAP_NS;
+	snprintf(key, sizeof(key), "width.%s", name);
+	snprintf(label, sizeof(label), "one %s-wide slot, gaps of 0 to 3 us",
+		 name);
+	if (!r)
+		r = bench_latency(b, key, label, TRIPS, live_gaps, &l);
+	l.depth = ENTRIES;
+	l.burst = 64;
+	snprintf(key, sizeof(key), "width.%s.rate", name);
+	snprintf(label, sizeof(label), "%s-wide, %u in flight", name, ENTRIES);
+	if (!r)
+		r = bench_rate(b, key, label, 64, live_rate, &l);
+	return live_close(&l) || r ? -1 : 0;
+}
+
+int bench_width(struct bench *b)
+{
+	if (live_module(b) || width(b, "thread") || width(b, "warp") ||
+	    width(b, "block"))
+		return -1;
+	return 0;
+}
+
+/* ---- saxpy --------------------------------------------------------------- */
+
+struct saxpy {
+	struct live l;
+	struct saxpy_args args;
+	mk_buffer_t x, y;
+	uint32_t n;
+	unsigned slices;
+	uint64_t runs;
+};
+
+/* bench_once: the whole vector, in as many slots as it is cut into. */
+static int saxpy_once(void *arg, uint64_t *ns, unsigned room)
+{
+	struct saxpy *s = arg;
+	struct saxpy_args args = s->args;
+	uint64_t began = mk_now_ns();
+
+	(void)room;
+	args.n = s->n / s->slices;
+	for (unsigned i = 0; i < s->slices; i++) {
+		args.offset = (uint64_t)i * args.n * sizeof(float);
+		memcpy(s->l.args, &args, sizeof(args));
+		if (live_submit(&s->l, 1) < 1)
+			return -1;
+	}
+	while (s->l.out)
+		if (live_await(&s->l, s->l.out) < 0)
+			return -1;
+	ns[0] = mk_now_ns() - began;
+	s->runs++;
+	return 1;
+}
+
+static int saxpy_buffers(struct bench *b, struct saxpy *s, float *host)
+{
+	uint64_t bytes = (uint64_t)s->n * sizeof(float);
+	int r = mk_buffer_create(b->ctx, bytes, 0, &s->x);
+
+	if (!r)
+		r = mk_buffer_create(b->ctx, bytes, 0, &s->y);
+	for (uint32_t i = 0; i < s->n; i++)
+		host[i] = (float)(i % 7);
+	if (!r)
+		r = mk_buffer_write(b->ctx, s->x, 0, host, bytes);
+	s->args.x = mk_buffer_ref(s->x);
+	s->args.y = mk_buffer_ref(s->y);
+	s->args.a = 1.0f;
+	return r ? bench_fail_library(b, "buffers", r) : 0;
+}
+
+/* Every run added x once; small whole numbers are exact. */
+static int saxpy_verify(struct bench *b, struct saxpy *s, float *host)
+{
+	int r = mk_buffer_read(b->ctx, s->y, 0, host,
+			       (uint64_t)s->n * sizeof(float));
+
+	if (r < 0)
+		return bench_fail_library(b, "mk_buffer_read", r);
+	for (uint32_t i = 0; i < s->n; i++)
+		if (host[i] != (float)(i % 7) * (float)s->runs)
+			return bench_fail(b, "element %u is %g after %llu "
+					  "runs", i, (double)host[i],
+					  (unsigned long long)s->runs);
+	return 0;
+}
+
+static int saxpy_measure(struct bench *b, struct saxpy *s, const char *size)
+{
+	char key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
+	int r;
+
+	s->slices = 1;
+	snprintf(key, sizeof(key), "saxpy.%s.slot",
+		 s->n > 100000 ? "1m" : "4k");
+	snprintf(label, sizeof(label), "%s, one block-wide slot", size);
+	r = bench_latency(b, key, label, 3000, saxpy_once, s);
+	if (r || s->n < 100000)
+		return r;
+	s->slices = SLICES;
+	snprintf(label, sizeof(label), "%s, %u block-wide slots", size, SLICES);
+	return bench_latency(b, "saxpy.1m.slots", label, 3000, saxpy_once, s);
+}
+
+static int saxpy_of(struct bench *b, uint32_t n, const char *size)
+{
+	float *host = malloc(n * sizeof(*host));
+	struct saxpy s = { .n = n };
+	int r = host ? live_open(b, &s.l, ENTRIES) :
+		       bench_fail(b, "no memory");
+
+	if (r) {
+		free(host);
+		return r;
+	}
+	r = saxpy_buffers(b, &s, host);
+	if (!r)
+		r = live_use(&s.l, b->ctx, "bench_saxpy", &s.args,
+			     sizeof(s.args));
+	if (!r)
+		r = saxpy_measure(b, &s, size);
+	if (!r)
+		r = saxpy_verify(b, &s, host);
+	r = live_close(&s.l) || r ? -1 : 0;
+	if (s.x)
+		mk_buffer_destroy(b->ctx, s.x, BENCH_WAIT_NS);
+	if (s.y)
+		mk_buffer_destroy(b->ctx, s.y, BENCH_WAIT_NS);
+	free(host);
+	return r;
+}
+
+int bench_saxpy(struct bench *b)
+{
+	if (live_module(b) || saxpy_of(b, 1024, "4 KiB") ||
+	    saxpy_of(b, 262144, "1 MiB"))
+		return -1;
+	return 0;
+}
