@@ -15,22 +15,35 @@ tree=$(cd "$(dirname "$0")/.." && pwd)
 dir=${1:?usage: cuda-pack.sh DIR [BUILD]}
 build=${2:-$dir.build}
 jobs=${JOBS:-2}
+conformance="ops flow refusals modules"
 
 cmake -S "$tree" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMK_WERROR=OFF \
 	>/dev/null
-cmake --build "$build" -j "$jobs" >/dev/null
+targets="megakernel megakernel-worker"
+for test in $conformance; do
+	targets="$targets test_conformance_$test"
+done
+# shellcheck disable=SC2086 # a list of words
+cmake --build "$build" -j "$jobs" --target $targets >/dev/null
 
 rm -rf "$dir"
 mkdir -p "$dir/bin" "$dir/lib" "$dir/tests"
 for program in megakernel megakernel-worker; do
 	cp "$build/bin/$program" "$dir/bin/"
 done
-for test in conformance_ops conformance_flow conformance_refusals; do
-	cp "$build/tests/test_$test" "$dir/tests/"
+for test in $conformance; do
+	cp "$build/tests/test_conformance_$test" "$dir/tests/"
 done
-${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -I"$tree/include" \
-	"$tree/tests/cuda/smoke.c" "$build/lib/libmegakernel.a" \
-	-o "$dir/tests/smoke" -lpthread -ldl -lm
+for program in smoke soak; do
+	${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -I"$tree/include" \
+		"$tree/tests/cuda/$program.c" "$build/lib/libmegakernel.a" \
+		-o "$dir/tests/$program" -lpthread -ldl -lm
+done
+cp "$tree/scripts/cuda-run.sh" "$dir/"
+cp -R "$tree/include" "$dir/"
+# what was packed, for the results
+git -C "$tree" describe --always --dirty >"$dir/revision" 2>/dev/null ||
+	echo unknown >"$dir/revision"
 
 for program in "$dir"/bin/* "$dir"/tests/*; do
 	ldd "$program" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }'
@@ -40,5 +53,5 @@ done | sort -u | while read -r library; do
 	*) cp -L "$library" "$dir/lib/" ;;
 	esac
 done
-strip -g "$dir"/bin/* "$dir"/tests/* 2>/dev/null || true
+strip "$dir"/bin/* "$dir"/tests/* 2>/dev/null || true
 du -sh "$dir"

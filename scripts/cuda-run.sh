@@ -3,24 +3,42 @@
 #
 # Run the device programs on a machine with a GPU:
 #
-#	scripts/cuda-run.sh DIR LOGS [smoke] [conformance] [tuning] [bench]
+#	scripts/cuda-run.sh DIR LOGS [PART ...]
 #
-# DIR is what scripts/cuda-pack.sh made; logs go to LOGS. Nothing here can
-# hang: every program has a time limit and is killed at its end, with all that
-# it started. Without names: smoke and conformance.
+# DIR is what scripts/cuda-pack.sh made. LOGS gets a text for every program,
+# with command, date, device and driver on top; results.json with the same and
+# every exit status; bench.json, bench.svg and soak-*.json.
+#
+# Parts, with their time limits together: smoke (60 s), conformance (120),
+# soak (70), memcheck (45), racecheck (45), neighbour (60), bench (135);
+# default: all of these, under nine minutes. And, when asked for: tuning,
+# quick (a short bench), sanitize (memcheck and racecheck, ten times longer).
+#
+# Nothing here can hang: every program has a time limit and is killed at its
+# end, with all that it started. Exit status 1: something failed; a program
+# that is not there or says that it cannot run here is told as skipped.
 set -u
 
 dir=$(cd "${1:?usage: cuda-run.sh DIR LOGS [part ...]}" && pwd)
 logs=${2:?usage: cuda-run.sh DIR LOGS [part ...]}
 shift 2
-[ $# -gt 0 ] || set -- smoke conformance
+[ $# -gt 0 ] || set -- smoke conformance soak memcheck racecheck neighbour \
+	bench
 mkdir -p "$logs"
 logs=$(cd "$logs" && pwd)
 
 export LD_LIBRARY_PATH="$dir/lib:/usr/local/cuda/lib64:${LD_LIBRARY_PATH:-}"
 export MEGAKERNEL_WORKER="$dir/bin/megakernel-worker"
 export XDG_CACHE_HOME="$logs/cache"
+[ ! -d "$dir/include" ] || export MEGAKERNEL_INCLUDE="$dir/include"
 failed=
+date=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+device=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null |
+	head -n 1)
+driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader \
+	2>/dev/null | head -n 1)
+revision=$(cat "$dir/revision" 2>/dev/null || echo unknown)
+: >"$logs/results.parts"
 
 # one NAME SECONDS PROGRAM [ARGUMENT ...]
 one()
@@ -28,32 +46,118 @@ one()
 	name=$1 seconds=$2
 	shift 2
 	begin=$(date +%s)
-	setsid timeout -s KILL "$seconds" "$@" >"$logs/$name.log" 2>&1 \
+	# the paths of this machine say nothing to a reader
+	shown=$(echo "$*" | sed "s|$dir/||g; s|$logs/||g")
+	{
+		echo "# $shown"
+		echo "# $(date -u +%Y-%m-%dT%H:%M:%SZ), ${device:-no device}," \
+			"driver ${driver:-unknown}, revision $revision"
+	} >"$logs/$name.log"
+	setsid timeout -s KILL "$seconds" "$@" >>"$logs/$name.log" 2>&1 \
 		</dev/null
 	status=$?
-	echo "== $name: status $status, $(($(date +%s) - begin)) s"
+	took=$(($(date +%s) - begin))
+	verdict=failed
+	case $status in
+	0) verdict=passed ;;
+	77) verdict=skipped ;;
+	137) verdict="failed, not done in $seconds s" ;;
+	esac
+	echo "== $name: $verdict (status $status, $took s)"
+	printf '{"name": "%s", "command": "%s", "status": %d, ' "$name" \
+		"$shown" "$status" >>"$logs/results.parts"
+	printf '"seconds": %d, "limit": %d, "verdict": "%s"}\n' "$took" \
+		"$seconds" "$verdict" >>"$logs/results.parts"
 	[ $status -eq 0 ] || [ $status -eq 77 ] || failed="$failed $name"
 }
 
 smoke()
 {
-	nvidia-smi -L 2>/dev/null
-	one smoke-none 100 "$dir/tests/smoke" cuda none
+	one smoke-none 30 "$dir/tests/smoke" cuda none
 	cat "$logs/smoke-none.log"
-	one smoke-process 100 "$dir/tests/smoke" cuda process
-	cat "$logs/smoke-process.log"
-	one smoke-132 60 "$dir/tests/smoke" cuda none 132 quick
-	grep -v '^ok' "$logs/smoke-132.log"
+	one smoke-process 30 "$dir/tests/smoke" cuda process
+	grep -Ev '^(ok|     )' "$logs/smoke-process.log"
 }
 
 conformance()
 {
-	for test in ops flow refusals; do
-		one "conformance-$test" 120 \
+	for test in ops flow refusals modules; do
+		one "conformance-$test" 30 \
 			"$dir/tests/test_conformance_$test"
 		grep -E 'FAILED|PASSED|ERROR|LINE|skipped|cuda device' \
-			"$logs/conformance-$test.log" | head -40
+			"$logs/conformance-$test.log" | head -n 20
 	done
+}
+
+# A billion slots, most of them with the engine in this process.
+soak()
+{
+	one soak-none 40 "$dir/tests/soak" --isolation none --slots 800000000 \
+		--seconds 32 --queues 64 --groups 7 --producers 2 --json
+	one soak-process 30 "$dir/tests/soak" --isolation process \
+		--slots 400000000 --seconds 22 --queues 64 --groups 7 \
+		--producers 2 --json
+	for mode in none process; do
+		grep '^{' "$logs/soak-$mode.log" >"$logs/soak-$mode.json"
+		grep -v '^#' "$logs/soak-$mode.log" | tail -n 12
+	done
+}
+
+sanitizer()
+{
+	for at in "$(command -v compute-sanitizer)" \
+		/usr/local/cuda/bin/compute-sanitizer \
+		/usr/local/cuda/compute-sanitizer/compute-sanitizer \
+		/opt/nvidia/compute-sanitizer/compute-sanitizer; do
+		if [ -n "$at" ] && [ -x "$at" ]; then
+			echo "$at"
+			return 0
+		fi
+	done
+	return 1
+}
+
+# checked TOOL SECONDS SLOTS: a bounded run of the soak under one tool.
+checked()
+{
+	if ! at=$(sanitizer); then
+		echo "== $1: skipped, there is no compute-sanitizer here"
+		return
+	fi
+	one "$1" "$2" "$at" --tool "$1" --error-exitcode 9 \
+		--print-limit 40 "$dir/tests/soak" --isolation none \
+		--slots "$3" --seconds $(($2 - 20)) --queues 4 --groups 1 \
+		--producers 2
+	grep -E '=====|WRONG|right|slots' "$logs/$1.log" | head -n 40
+}
+
+memcheck() { checked memcheck 45 200000; }
+
+racecheck() { checked racecheck 45 200000; }
+
+# With more time: every built-in operation too.
+sanitize()
+{
+	at=$(sanitizer) || {
+		echo "== sanitize: skipped, there is no compute-sanitizer"
+		return
+	}
+	for tool in memcheck racecheck; do
+		one "$tool-ops" 150 "$at" --tool "$tool" --error-exitcode 9 \
+			--print-limit 40 "$dir/tests/test_conformance_ops"
+		grep -E '=====|FAILED|PASSED' "$logs/$tool-ops.log" |
+			head -n 40
+	done
+}
+
+neighbour()
+{
+	if "$dir/bin/megakernel" neighbour --help >/dev/null 2>&1; then
+		one neighbour 60 "$dir/bin/megakernel" neighbour
+		cat "$logs/neighbour.log"
+	else
+		echo "== neighbour: skipped, this program has no such command"
+	fi
 }
 
 # The settings that only speed depends on, one at a time.
@@ -63,27 +167,50 @@ tuning()
 		 floor=16 nap_ns=128 nap_ns=2048; do
 		MEGAKERNEL_CUDA_TUNING=$t
 		export MEGAKERNEL_CUDA_TUNING
-		one "tuning-$t" 60 "$dir/tests/smoke" cuda none 0 quick
+		one "tuning-$(echo "$t" | tr = -)" 60 "$dir/tests/smoke" cuda \
+			none 0 quick
 		echo "-- $t"
 		grep -E 'one slot|in flight|producers|slots, submit|queues' \
-			"$logs/tuning-$t.log"
+			"$logs/tuning-$(echo "$t" | tr = -).log"
 	done
 	unset MEGAKERNEL_CUDA_TUNING
 }
 
 bench()
 {
-	one bench 300 "$dir/bin/megakernel" bench --engine cuda
+	one bench 135 "$dir/bin/megakernel" bench --engine cuda \
+		--save "$logs/bench.json" --svg "$logs/bench.svg"
 	cat "$logs/bench.log"
+}
+
+quick()
+{
+	one bench-quick 60 "$dir/bin/megakernel" bench --engine cuda --quick \
+		--save "$logs/bench-quick.json"
+	cat "$logs/bench-quick.log"
+}
+
+write_results()
+{
+	echo '{'
+	printf '  "date": "%s",\n  "device": "%s",\n' "$date" "$device"
+	printf '  "driver": "%s",\n  "revision": "%s",\n' "$driver" \
+		"$revision"
+	echo '  "runs": ['
+	sed 's/^/    /; $!s/$/,/' "$logs/results.parts"
+	echo '  ]'
+	echo '}'
 }
 
 for part; do
 	case $part in
-	smoke|conformance|tuning|bench) $part ;;
+	smoke | conformance | soak | memcheck | racecheck | sanitize | \
+		neighbour | tuning | bench | quick) $part ;;
 	*) echo "cuda-run.sh: no part is called $part" >&2; exit 2 ;;
 	esac
 done
-rm -rf "$logs/cache"
+write_results >"$logs/results.json"
+rm -rf "$logs/cache" "$logs/results.parts"
 if [ -n "$failed" ]; then
 	echo "failed:$failed"
 	exit 1

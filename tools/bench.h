@@ -14,6 +14,7 @@ struct bench_options {
 	bool json, quick, no_peers;
 	const char *only; /* sections, separated by commas; NULL: all */
 	const char *svg;  /* where to write a picture; NULL: nowhere */
+	const char *save; /* where to write the JSON too; NULL: nowhere */
 };
 
 /* Where, when and by which command. */
@@ -52,6 +53,9 @@ int bench_peers(const struct bench_options *o, struct bench_report *report,
 
 /* bench_env.c. argv as main() got it, with the subcommand's name first. */
 void bench_env_take(struct bench_env *e, int argc, char **argv);
+/* Print it as JSON and write it to files, as the options ask. Frees it. The
+ * exit status. */
+int bench_put_json(const struct bench_options *o, json_t *all);
 /* Adds "command", "date", "machine". */
 void bench_env_json(const struct bench_env *e, json_t *to);
 
@@ -62,9 +66,9 @@ int bench_report(const struct bench_options *o, const struct bench_env *env);
 int bench_print_table(const struct bench_options *o,
 		      const struct bench_env *env,
 		      const struct bench_report *report);
-int bench_print_json(const struct bench_options *o,
-		     const struct bench_env *env,
-		     const struct bench_report *report);
+json_t *bench_to_json(const struct bench_options *o,
+		      const struct bench_env *env,
+		      const struct bench_report *report);
 /* The picture of all round trips at depth 1. 0 or -1, printed. */
 int bench_draw(const struct bench_options *o, const struct bench_env *env,
 	       const struct bench_report *report);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where and when something was measured, and by which command. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -60,4 +61,24 @@ void bench_env_json(const struct bench_env *e, json_t *to)
 	json_object_set_new(to, "machine", json_pack(
 		"{s:s,s:I,s:s}", "processor", e->processor, "cores",
 		(json_int_t)e->cores, "kernel", e->kernel));
+}
+
+int bench_put_json(const struct bench_options *o, json_t *all)
+{
+	int status = CLI_OK;
+
+	if (!all) {
+		cli_error("bench", "JSON: no memory");
+		return CLI_SOME_FAILED;
+	}
+	if (o->save && json_dump_file(all, o->save, JSON_INDENT(1) |
+				      JSON_PRESERVE_ORDER)) {
+		cli_error("bench", "%s: %s", o->save, strerror(errno));
+		status = CLI_SOME_FAILED;
+	}
+	if (!o->json)
+		json_decref(all);
+	else if (cli_print_json("bench", all))
+		status = CLI_SOME_FAILED;
+	return status;
 }

@@ -131,9 +131,9 @@ int bench_print_table(const struct bench_options *o,
 	return cli_close_stdout("bench");
 }
 
-int bench_print_json(const struct bench_options *o,
-		     const struct bench_env *env,
-		     const struct bench_report *r)
+json_t *bench_to_json(const struct bench_options *o,
+		      const struct bench_env *env,
+		      const struct bench_report *r)
 {
 	json_t *all = json_object(), *own = json_array();
 	json_t *peers = json_array();
@@ -158,7 +158,7 @@ int bench_print_json(const struct bench_options *o,
 				  (json_int_t)r->memory.caller_bytes,
 				  "worker_bytes",
 				  (json_int_t)r->memory.worker_bytes));
-	return cli_print_json("bench", all);
+	return all;
 }
 
 int bench_draw(const struct bench_options *o, const struct bench_env *env,

@@ -55,7 +55,7 @@ static json_t *device_json(const struct bench_cuda *c)
 			 "pci", c->bus);
 }
 
-static int print_json(const struct bench *b, const struct bench_env *env)
+static json_t *to_json(const struct bench *b, const struct bench_env *env)
 {
 	json_t *all = json_object();
 
@@ -76,7 +76,7 @@ static int print_json(const struct bench *b, const struct bench_env *env)
 		json_object_set_new(all, "targets",
 				    bench_targets_json(b->rows));
 	json_object_set_new(all, "rows", bench_rows_json(b->rows));
-	return cli_print_json("bench", all);
+	return all;
 }
 
 static const char *line_label(const struct bench_row *r)
@@ -126,12 +126,13 @@ static int print(const struct bench *b, const struct bench_env *env)
 {
 	int status = CLI_OK;
 
-	if (b->o->json) {
-		status = print_json(b, env);
-	} else {
+	if (!b->o->json) {
 		print_table(b, env);
 		status = cli_close_stdout("bench");
 	}
+	if ((b->o->json || b->o->save) &&
+	    bench_put_json(b->o, to_json(b, env)))
+		status = CLI_SOME_FAILED;
 	if (b->o->svg && draw(b, env))
 		status = CLI_SOME_FAILED;
 	return b->failed ? CLI_SOME_FAILED : status;

@@ -33,6 +33,7 @@ static const char help[] =
 	"  --quick             some seconds; the tails are rough then\n"
 	"  --no-peers          only this library\n"
 	"  --json              one JSON object\n"
+	"  --save FILE         also write the JSON object there\n"
 	"  --svg FILE          also draw how the round trips are distributed\n"
 	"  --help              this text\n"
 	"\n"
@@ -51,7 +52,8 @@ enum {
 	OPT_NO_PEERS,
 	OPT_JSON,
 	OPT_ONLY,
-	OPT_SVG
+	OPT_SVG,
+	OPT_SAVE
 };
 
 static const struct option options[] = {
@@ -62,6 +64,7 @@ static const struct option options[] = {
 	{ "no-peers", no_argument, NULL, OPT_NO_PEERS },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "only", required_argument, NULL, OPT_ONLY },
+	{ "save", required_argument, NULL, OPT_SAVE },
 	{ "svg", required_argument, NULL, OPT_SVG },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -93,6 +96,9 @@ static int take_option(int c, struct bench_options *o)
 		return 0;
 	case OPT_ONLY:
 		o->only = optarg;
+		return 0;
+	case OPT_SAVE:
+		o->save = optarg;
 		return 0;
 	case OPT_SVG:
 		o->svg = optarg;
@@ -137,7 +143,7 @@ static int compare(const struct bench_options *o, const struct bench_env *env,
 		   struct bench_report *report)
 {
 	char why[4200];
-	int status;
+	int status = CLI_OK;
 
 	if (bench_memory(o, &report->memory))
 		return CLI_USAGE;
@@ -149,8 +155,11 @@ static int compare(const struct bench_options *o, const struct bench_env *env,
 		if (!report->has_peers)
 			cli_error("bench", "without peers: %s", why);
 	}
-	status = o->json ? bench_print_json(o, env, report)
-			 : bench_print_table(o, env, report);
+	if (!o->json)
+		status = bench_print_table(o, env, report);
+	if ((o->json || o->save) &&
+	    bench_put_json(o, bench_to_json(o, env, report)))
+		status = CLI_SOME_FAILED;
 	if (o->svg && bench_draw(o, env, report))
 		status = CLI_SOME_FAILED;
 	return status;
