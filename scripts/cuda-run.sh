@@ -9,10 +9,10 @@
 # with command, date, device and driver on top; results.json with the same and
 # every exit status; bench.json, bench.svg and soak-*.json.
 #
-# Parts, with their time limits together: smoke (60 s), conformance (120),
-# soak (70), memcheck (45), racecheck (45), neighbour (60), bench (135);
-# default: all of these, under nine minutes. And, when asked for: tuning,
-# quick (a short bench), sanitize (memcheck and racecheck, ten times longer).
+# Parts, with their time limits: smoke (50 s), conformance (100), soak (70),
+# memcheck (65), racecheck (65), neighbour (50), bench (135); default: all of
+# these, under nine minutes. And, when asked for: tuning, quick (a short
+# bench, 60), sanitize (memcheck and racecheck of every operation, 300).
 #
 # Nothing here can hang: every program has a time limit and is killed at its
 # end, with all that it started. Exit status 1: something failed; a program
@@ -73,16 +73,16 @@ one()
 
 smoke()
 {
-	one smoke-none 30 "$dir/tests/smoke" cuda none
+	one smoke-none 25 "$dir/tests/smoke" cuda none
 	cat "$logs/smoke-none.log"
-	one smoke-process 30 "$dir/tests/smoke" cuda process
+	one smoke-process 25 "$dir/tests/smoke" cuda process
 	grep -Ev '^(ok|     )' "$logs/smoke-process.log"
 }
 
 conformance()
 {
 	for test in ops flow refusals modules; do
-		one "conformance-$test" 30 \
+		one "conformance-$test" 25 \
 			"$dir/tests/test_conformance_$test"
 		grep -E 'FAILED|PASSED|ERROR|LINE|skipped|cuda device' \
 			"$logs/conformance-$test.log" | head -n 20
@@ -131,9 +131,35 @@ checked()
 	grep -E '=====|WRONG|right|slots' "$logs/$1.log" | head -n 40
 }
 
-memcheck() { checked memcheck 45 200000; }
+# planted TOOL WHAT: the tool has to find a mistake that a handler makes.
+planted()
+{
+	at=$(sanitizer) || return
+	one "$1-planted" 20 "$at" --tool "$1" --error-exitcode 9 \
+		--print-limit 4 "$dir/tests/soak" --isolation none \
+		--slots 1000 --seconds 5 --plant "$2"
+	found=$(sed -n 's/.*SUMMARY: *\([0-9]*\).*/\1/p' \
+		"$logs/$1-planted.log" | head -n 1)
+	failed=${failed% "$1"-planted} # whatever its status was
+	if [ "${found:-0}" -gt 0 ]; then
+		echo "   the planted mistake was found"
+	else
+		echo "   the planted mistake was NOT found: $1 proves nothing"
+		failed="$failed $1-planted"
+	fi
+}
 
-racecheck() { checked racecheck 45 200000; }
+memcheck()
+{
+	checked memcheck 45 200000
+	planted memcheck memory
+}
+
+racecheck()
+{
+	checked racecheck 45 200000
+	planted racecheck race
+}
 
 # With more time: every built-in operation too.
 sanitize()
@@ -153,7 +179,7 @@ sanitize()
 neighbour()
 {
 	if "$dir/bin/megakernel" neighbour --help >/dev/null 2>&1; then
-		one neighbour 60 "$dir/bin/megakernel" neighbour
+		one neighbour 50 "$dir/bin/megakernel" neighbour
 		cat "$logs/neighbour.log"
 	else
 		echo "== neighbour: skipped, this program has no such command"

@@ -129,9 +129,9 @@ static int make_context(struct bench_cuda *c, char *why, size_t room)
 {
 	struct bench_driver *d = &c->d;
 	uint64_t began = mk_now_ns();
-	/* spinning is the fastest way to synchronise */
-	CUresult r = d->ctx_flags(c->device,
-				  MKC_CTX_SCHED_SPIN | MKC_CTX_MAP_HOST);
+	/* spinning is the fastest way to synchronise; what is pinned is
+	 * mapped without being asked for */
+	CUresult r = d->ctx_flags(c->device, MKC_CTX_SCHED_SPIN);
 
 	if (!r)
 		r = d->ctx_retain(&c->ctx, c->device);

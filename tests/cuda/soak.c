@@ -4,6 +4,7 @@
  *
  *	soak [--engine NAME] [--isolation none|process] [--slots N]
  *	     [--seconds N] [--queues N] [--groups N] [--producers N] [--json]
+ *	     [--plant memory|race]
  *
  * Every bit of a slot that a handler can see varies from slot to slot by a
  * keyed pattern; the handler answers with a checksum of the twelve argument
@@ -15,6 +16,10 @@
  * A group is a thread that reaps some queues and submits to them, with more
  * producers that submit to the same ones. The counters of the queues start
  * before a wrap: of 32 bits, of 64 bits, of the lap mark.
+ *
+ * --plant runs a handler with a mistake in it before all else: an address
+ * that is nobody's, or a race in shared memory. What a checker does not find
+ * then, it would not find in the kernel.
  *
  * Ends at --slots or after --seconds, whichever comes first. Exit status 0:
  * every answer was right; 1: not so; 2: usage; 77: there is no such engine.
@@ -56,6 +61,37 @@ static const char source[] =
 	"MK_HANDLER(soak_warp, struct words)\n"
 	"{ return sum(task, args, 0x13198a2e03707344ull); }\n";
 
+/* Each with one mistake, which a CPU does not make. */
+static const char planted[] =
+	"#include <megakernel/handler.h>\n"
+	"MK_HANDLER(plant_memory, struct mk_none)\n"
+	"{\n"
+	"	(void)args;\n"
+	"#if MK_CUDA\n"
+	"	mk_value(task, *(volatile uint32_t *)((uintptr_t)16 +\n"
+	"					      mk_lane(task) * 4));\n"
+	"#else\n"
+	"	(void)task;\n"
+	"#endif\n"
+	"	return MK_OK;\n"
+	"}\n"
+	"MK_HANDLER_BLOCK(plant_race, struct mk_none)\n"
+	"{\n"
+	"	(void)args;\n"
+	"#if MK_CUDA\n"
+	"	static __shared__ volatile uint32_t word[4];\n"
+	"	uint32_t was = 0;\n"
+	"	for (uint32_t i = 0; i < 64; i++) {\n"
+	"		word[i & 3] = mk_lane(task) + i;\n"
+	"		was += word[(i + 1) & 3];\n"
+	"	}\n"
+	"	mk_value(task, was);\n"
+	"#else\n"
+	"	(void)task;\n"
+	"#endif\n"
+	"	return MK_OK;\n"
+	"}\n";
+
 static const uint64_t keys[2] = { 0x243f6a8885a308d3ull,
 				  0x13198a2e03707344ull };
 
@@ -79,6 +115,7 @@ struct options {
 	uint64_t slots;
 	unsigned seconds, queues, groups, producers;
 	bool json;
+	const char *plant; /* name of a handler in `planted`; NULL: none */
 };
 
 /* One queue; `seen` is the reaper's. */
@@ -386,6 +423,29 @@ static int open_lane(struct soak *s, unsigned id)
 	return 0;
 }
 
+/* Run the planted handler some times, whatever becomes of it. */
+static int run_planted(struct soak *s)
+{
+	struct mk_handler_info info;
+	struct mk_completion c;
+	struct mk_queue *q;
+	struct mk_slot slot;
+	int r = mk_module_load_source(s->ctx, "planted.c", planted, 0, NULL);
+
+	if (!r)
+		r = mk_handler_find(s->ctx, s->o->plant, &info);
+	if (!r)
+		r = mk_queue_create(s->ctx, NULL, &q);
+	if (r)
+		return fail("planted", r);
+	mk_slot_init(&slot, info.opcode, 0);
+	for (unsigned i = 0; i < 8 && r >= 0; i++)
+		r = mk_queue_call(q, &slot, &c, 5000000000u);
+	printf("%s ended: %s\n", s->o->plant, r < 0 ? mk_code_name(r) : "0");
+	mk_queue_destroy(q, 1000000000u);
+	return 0;
+}
+
 static int open_all(struct soak *s)
 {
 	struct mk_ctx_params p = {
@@ -413,6 +473,8 @@ static int open_all(struct soak *s)
 			return fail("mk_handler_find", r);
 		s->opcode[i] = info.opcode;
 	}
+	if (s->o->plant && run_planted(s))
+		return -1;
 	for (unsigned i = 0; i < s->o->queues; i++)
 		if (open_lane(s, i))
 			return -1;
@@ -663,10 +725,11 @@ int main(int argc, char **argv)
 		{ "groups", required_argument, NULL, 'g' },
 		{ "producers", required_argument, NULL, 'p' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "plant", required_argument, NULL, 'x' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct options o = { "cuda", MK_ISOLATION_NONE, 1000000, 10, 8, 2, 2,
-			     false };
+			     false, NULL };
 	int c;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -690,6 +753,9 @@ int main(int argc, char **argv)
 						       PRODUCERS_MAX);
 		else if (c == 'j')
 			o.json = true;
+		else if (c == 'x')
+			o.plant = strcmp(optarg, "race") ? "plant_memory" :
+							   "plant_race";
 		else
 			return 2;
 	}

@@ -79,8 +79,14 @@ CALL(cuDeviceGetAttribute, (int *out, int which, int device), (void)device,
      *out = which == 16 ? 4 : which == 75 ? 9 : 0)
 CALL(cuDeviceGetPCIBusId, (char *out, int room, int device), (void)device,
      snprintf(out, (size_t)room, "0000:00:00.0"))
-CALL(cuDevicePrimaryCtxSetFlags_v2, (int device, unsigned flags),
-     (void)device, (void)flags)
+/* Schedules 0, 1, 2 and 4 only: a primary context takes no CU_CTX_MAP_HOST. */
+int cuDevicePrimaryCtxSetFlags_v2(int device, unsigned flags);
+int cuDevicePrimaryCtxSetFlags_v2(int device, unsigned flags)
+{
+	(void)device;
+	return flags > 4 || flags == 3 ? 1 : fails(__func__);
+}
+
 CALL(cuDevicePrimaryCtxRetain, (void **out, int device), (void)device,
      *out = &contexts, contexts++)
 CALL(cuDevicePrimaryCtxRelease_v2, (int device), (void)device, contexts--)
