@@ -775,8 +775,8 @@ MK_API int mk_module_unload(struct mk_ctx *ctx, uint32_t id,
  * Compile ahead of time into one file that mk_module_load() takes. The file is
  * made beside its place and renamed: what is there is whole, old or new.
  *
- * @param params  engine, cache_dir and compiler count; NULL for defaults.
- *
+ * @param params  engine, device, cache_dir and compiler count; NULL for
+ *                defaults. engine may be a list, "cpu,cuda:sm_80,cuda:sm_90".
  * @retval -EINVAL  out_path is there and is a device, pipe or socket.
  * @retval -EISDIR, -EACCES, -ENOSPC ...  the file cannot be written.
  * @retval others   as for mk_module_load().

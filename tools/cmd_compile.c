@@ -17,14 +17,17 @@ static const char help[] =
 	"\n"
 	"Options:\n"
 	"  -o, --output OUT    write OUT; default: FILE.mkm\n"
-	"  --engine NAME       'cpu' (see 'megakernel info')\n"
+	"  --engine LIST       engines, with commas; default: cpu. 'cuda' compiles\n"
+	"                      for the device that is here, 'cuda:sm_90' for that\n"
+	"                      architecture\n"
 	"  --compiler NAME     the C compiler; default: $CC, else cc, gcc, clang\n"
 	"  --json              show it as JSON\n"
 	"  --help              this text\n"
 	"\n"
 	"Examples:\n"
 	"  megakernel compile zeros.c && megakernel map zeros.mkm /var/log\n"
-	"  megakernel compile -o /usr/lib/myapp/handlers.mkm handlers.c\n";
+	"  megakernel compile -o /usr/lib/myapp/handlers.mkm handlers.c\n"
+	"  megakernel compile --engine cpu,cuda:sm_80,cuda:sm_90 handlers.c\n";
 
 static const struct option options[] = {
 	{ "output", required_argument, NULL, 'o' },
@@ -45,6 +48,7 @@ struct compile {
 
 static const char *const widths[] = { "thread", "warp", "block" };
 
+/* n: handlers; -1: it could not be loaded here to see them */
 static int show_json(const struct compile *c, uint64_t bytes,
 		     const struct mk_handler_info *h, int n)
 {
@@ -52,6 +56,9 @@ static int show_json(const struct compile *c, uint64_t bytes,
 
 	json_object_set_new(all, "file", json_string(c->out));
 	json_object_set_new(all, "bytes", cli_json_u64(bytes));
+	if (n < 0)
+		json_object_set_new(all, "not_loaded",
+				    json_string(mk_error_last()->text));
 	for (int i = 0; i < n; i++) {
 		json_t *one = json_object();
 
@@ -62,7 +69,10 @@ static int show_json(const struct compile *c, uint64_t bytes,
 				    json_string(widths[h[i].width % 3]));
 		json_array_append_new(list, one);
 	}
-	json_object_set_new(all, "handlers", list);
+	if (n < 0)
+		json_decref(list);
+	else
+		json_object_set_new(all, "handlers", list);
 	return cli_print_json("compile", all);
 }
 
@@ -71,6 +81,11 @@ static int show(const struct compile *c, uint64_t bytes,
 {
 	if (c->json)
 		return show_json(c, bytes, h, n);
+	if (n < 0) {
+		printf("%s: %llu bytes; not loaded: %s\n", c->out,
+		       (unsigned long long)bytes, mk_error_last()->text);
+		return cli_close_stdout("compile");
+	}
 	printf("%s: %llu bytes, %d handler%s\n", c->out,
 	       (unsigned long long)bytes, n, n == 1 ? "" : "s");
 	for (int i = 0; i < n; i++)
@@ -96,16 +111,49 @@ static int handlers_of(struct mk_ctx *ctx, const char *path,
 	return found;
 }
 
+static int cannot_stat(const struct compile *c)
+{
+	cli_error("compile", "%s: %s", c->out, strerror(errno));
+	return CLI_USAGE;
+}
+
+/* An engine of the list to load the file into: one of this machine's own
+ * processor if there is any. */
+static void checker(const char *list, char *name, size_t room)
+{
+	snprintf(name, room, "cuda");
+	for (; *list; list += *list == ',') {
+		size_t bytes = strcspn(list, ",");
+
+		if (strncmp(list, "cuda", 4) != 0 && bytes < room) {
+			memcpy(name, list, bytes);
+			name[bytes] = '\0';
+		}
+		list += bytes;
+	}
+}
+
+/* Make it, and load it to see what it has; without the device that it is for
+ * there is nothing to be seen. */
 static int compile(const struct compile *c)
 {
+	struct mk_ctx_params params = c->params;
 	struct mk_handler_info h[MK_OPCODES];
 	struct mk_ctx *ctx;
 	struct stat st;
+	char engine[64] = "cpu";
 	int n, r = mk_module_compile(&c->params, c->source, c->out);
 
 	if (r < 0)
 		return cli_library_error("compile", c->source, r);
-	r = mk_ctx_create(&c->params, &ctx);
+	if (params.engine) {
+		checker(params.engine, engine, sizeof(engine));
+		params.engine = engine;
+	}
+	r = mk_ctx_create(&params, &ctx);
+	if (r == -MK_EENGINE && !strcmp(engine, "cuda"))
+		return stat(c->out, &st) ? cannot_stat(c) :
+			show(c, (uint64_t)st.st_size, NULL, -1);
 	if (r < 0)
 		return cli_library_error("compile",
 					 "no engine to check the "
@@ -119,10 +167,8 @@ static int compile(const struct compile *c)
 		unlink(c->out); /* what cannot be loaded is of no use */
 		return CLI_USAGE;
 	}
-	if (stat(c->out, &st)) {
-		cli_error("compile", "%s: %s", c->out, strerror(errno));
-		return CLI_USAGE;
-	}
+	if (stat(c->out, &st))
+		return cannot_stat(c);
 	return show(c, (uint64_t)st.st_size, h, n);
 }
 

@@ -122,6 +122,7 @@ int mk_cache_find(int dir, const uint64_t key[2], const char *engine,
 int mk_cache_store(int dir, const uint64_t key[2], const char *engine,
 		   unsigned handlers, int image)
 {
+	const struct mk_mkm_part part = { engine, NULL, image };
 	static uint32_t serial;
 	char name[ENTRY_BYTES], made[ENTRY_BYTES];
 	int file, rc;
@@ -136,7 +137,7 @@ int mk_cache_store(int dir, const uint64_t key[2], const char *engine,
 				 O_NOFOLLOW, 0600);
 	if (file < 0)
 		return -errno;
-	rc = mk_mkm_write(file, engine, key, handlers, image);
+	rc = mk_mkm_write(file, key, handlers, &part, 1);
 	if (close(file) && !rc)
 		rc = -errno; /* a quota of a network file system */
 	if (!rc && renameat(dir, made, dir, name))

@@ -69,6 +69,27 @@ static int check_images(const struct mk_mkm_front *front, uint64_t file_bytes,
 	return 0;
 }
 
+static int no_image(const struct mk_mkm_front *front, const char *engine,
+		    const char *what)
+{
+	char have[256];
+	int used = 0;
+
+	for (unsigned i = 0; i < front->header.images; i++) {
+		const struct mk_mkm_image *m = &front->image[i];
+
+		used += snprintf(have + used, sizeof(have) - (size_t)used,
+				 "%s%.15s on %.15s", i ? ", " : "", m->engine,
+				 m->target);
+		if (used >= (int)sizeof(have) - 40)
+			break;
+	}
+	return mk_error_set(-MK_EMODULE, 0, "mk_module_load",
+			    "%s has no image for engine %s on %s, but for %s: "
+			    "compile it again for that engine", what, engine,
+			    mk_image_target(), have);
+}
+
 int mk_mkm_check(struct mk_mkm_front *front, uint64_t got,
 		 uint64_t file_bytes, const char *engine, const char *what,
 		 const struct mk_mkm_image **image)
@@ -95,13 +116,12 @@ int mk_mkm_check(struct mk_mkm_front *front, uint64_t got,
 		return rc;
 	for (unsigned i = 0; i < h->images; i++)
 		if (!strcmp(front->image[i].engine, engine) &&
-		    !strcmp(front->image[i].target, mk_image_target())) {
+		    (!strcmp(front->image[i].target, MK_MKM_ANY) ||
+		     !strcmp(front->image[i].target, mk_image_target()))) {
 			*image = &front->image[i];
 			return 0;
 		}
-	return mk_error_set(-MK_EMODULE, 0, "mk_module_load",
-			    "%s has no image for engine %s on %s: compile it "
-			    "here", what, engine, mk_image_target());
+	return no_image(front, engine, what);
 }
 
 static int hash_image(int image, uint64_t *bytes, uint64_t hash[2])
@@ -172,12 +192,12 @@ int mk_mkm_read(int file, const char *engine, const uint64_t *key,
 static int write_front(int file, const struct mk_mkm_front *front)
 {
 	const unsigned char *data = (const unsigned char *)front;
-	size_t done = 0;
+	size_t done = 0, all = sizeof(front->header) +
+			       front->header.images * sizeof(front->image[0]);
 	ssize_t n;
 
-	while (done < sizeof(front->header) + sizeof(front->image[0])) {
-		n = pwrite(file, data + done, sizeof(front->header) +
-			   sizeof(front->image[0]) - done, (off_t)done);
+	while (done < all) {
+		n = pwrite(file, data + done, all - done, (off_t)done);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -208,33 +228,54 @@ static int write_image(int file, uint64_t offset, int image, uint64_t bytes)
 	return rc;
 }
 
-int mk_mkm_write(int file, const char *engine, const uint64_t *key,
-		 unsigned handlers, int image)
+/* The table; images follow one another, each on a multiple of 8. */
+static int fill_table(struct mk_mkm_front *front,
+		      const struct mk_mkm_part *parts, unsigned count)
+{
+	uint64_t at = sizeof(front->header) + count * sizeof(front->image[0]);
+	int rc = 0;
+
+	for (unsigned n = 0; n < count && !rc; n++) {
+		struct mk_mkm_image *i = &front->image[n];
+		const char *target = parts[n].target;
+
+		rc = hash_image(parts[n].image, &i->bytes, i->hash);
+		snprintf(i->engine, sizeof(i->engine), "%s", parts[n].engine);
+		snprintf(i->target, sizeof(i->target), "%s",
+			 target ? target : mk_image_target());
+		i->offset = (at + 7) & ~(uint64_t)7;
+		at = i->offset + i->bytes;
+	}
+	front->header.file_bytes = at;
+	return rc;
+}
+
+int mk_mkm_write(int file, const uint64_t *key, unsigned handlers,
+		 const struct mk_mkm_part *parts, unsigned count)
 {
 	struct mk_mkm_front front;
-	struct mk_mkm_image *i = &front.image[0];
 	int rc;
 
+	if (!count || count > MK_MKM_IMAGES_MAX)
+		return -EINVAL;
 	memset(&front, 0, sizeof(front));
-	rc = hash_image(image, &i->bytes, i->hash);
+	rc = fill_table(&front, parts, count);
 	if (rc)
 		return rc;
-	snprintf(i->engine, sizeof(i->engine), "%s", engine);
-	snprintf(i->target, sizeof(i->target), "%s", mk_image_target());
-	i->offset = sizeof(front.header) + sizeof(*i);
 	memcpy(front.header.magic, MK_MKM_MAGIC, sizeof(front.header.magic));
 	front.header.version = MK_MKM_VERSION;
-	front.header.images = 1;
+	front.header.images = count;
 	front.header.abi = MK_ABI_VERSION;
 	front.header.fingerprint = MK_FINGERPRINT;
 	front.header.handlers = handlers;
 	if (key)
 		memcpy(front.header.key, key, sizeof(front.header.key));
-	front.header.file_bytes = i->offset + i->bytes;
 	front.header.check = front_check(&front);
 	if (!mk_file_size_allowed(front.header.file_bytes))
 		return -EFBIG;
-	rc = write_image(file, i->offset, image, i->bytes);
+	for (unsigned n = 0; n < count && !rc; n++)
+		rc = write_image(file, front.image[n].offset, parts[n].image,
+				 front.image[n].bytes);
 	return rc ? rc : write_front(file, &front);
 }
 

@@ -33,7 +33,7 @@ struct mk_mkm_header {
 
 struct mk_mkm_image {
 	char engine[16]; /* "cpu"; zero-padded */
-	char target[16]; /* "x86_64"; zero-padded */
+	char target[16]; /* "x86_64", or "any"; zero-padded */
 	uint64_t offset; /* in the file; multiple of 8 */
 	uint64_t bytes;
 	uint64_t hash[2]; /* XXH3-128, low half first */
@@ -64,10 +64,19 @@ int mk_mkm_check(struct mk_mkm_front *front, uint64_t got,
 int mk_mkm_read(int file, const char *engine, const uint64_t *key,
 		const char *what, int *image);
 
-/* Write a file of one image. Returns 0 or a negated errno; the caller
- * removes what a failure leaves. May record a sentence. */
-int mk_mkm_write(int file, const char *engine, const uint64_t *key,
-		 unsigned handlers, int image);
+/* What goes into a file. */
+struct mk_mkm_part {
+	const char *engine;
+	const char *target; /* NULL: this machine's instruction set */
+	int image;
+};
+
+#define MK_MKM_ANY "any" /* target of what every machine may load */
+
+/* Write a file of 1 to MK_MKM_IMAGES_MAX images. Returns 0 or a negated
+ * errno; the caller removes what a failure leaves. May record a sentence. */
+int mk_mkm_write(int file, const uint64_t *key, unsigned handlers,
+		 const struct mk_mkm_part *parts, unsigned count);
 
 /* True if the file begins as one of ours. */
 bool mk_mkm_is(int file);

@@ -40,6 +40,7 @@ struct fake_cuda {
 	uintptr_t stream_ctx; /* of a stream that the test gives */
 	unsigned stream_flags;
 	bool compile_error;
+	const char *compile_log; /* the compiler fails with these words */
 
 	/* fail the call number fail_at (from 1; 0: none) with fail_with */
 	unsigned fail_at;

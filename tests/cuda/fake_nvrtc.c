@@ -112,8 +112,13 @@ static int fake_put_file(const char *dir, const char *name, const char *text,
 
 static bool is_system_header(const char *name)
 {
-	return !strncmp(name, "std", 3) || !strcmp(name, "string.h") ||
-	       !strcmp(name, "math.h") || !strcmp(name, "limits.h");
+	static const char *const names[] = { "string.h", "math.h", "limits.h",
+					     "assert.h", "float.h" };
+
+	for (unsigned i = 0; i < 5; i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return !strncmp(name, "std", 3);
 }
 
 /* What emulate.h cannot define itself. */
@@ -189,6 +194,10 @@ static int nvrtcCompileProgram(void *program, int n, const char *const *options)
 	if (fake.compile_error) {
 		snprintf(p->log, sizeof(p->log),
 			 "module-1.c(3): error: expected a \";\"");
+		return 6;
+	}
+	if (fake.compile_log) {
+		snprintf(p->log, sizeof(p->log), "%s", fake.compile_log);
 		return 6;
 	}
 	if (fake.kernel == FAKE_EMULATED)

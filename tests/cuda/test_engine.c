@@ -180,9 +180,9 @@ static void native_code(void **state)
 	(void)state;
 	fake.fail_function = "cuMemHostRegister_v2";
 	fake.fail_with = 801;
-	assert_int_equal(mk_ctx_create(&p, &ctx), -MK_EDEVLOST);
+	assert_int_equal(mk_ctx_create(&p, &ctx), -MK_EENGINE);
 	assert_int_equal(mk_error_last()->native, 801);
-	support_error(-MK_EDEVLOST, "registering the shared memory",
+	support_error(-MK_EENGINE, "registering the shared memory",
 		      "as the test wanted it", NULL);
 	nothing_left();
 	fake.fail_function = "cuMemAlloc_v2";

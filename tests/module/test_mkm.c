@@ -133,14 +133,16 @@ static int open_for(const char *path, int flags)
 static void round_trip(void **state)
 {
 	const char *path = in_dir("a.mkm");
+	struct mk_mkm_part part = { "cpu", NULL, -1 };
 	int image, file, again;
 	struct mk_image_view a, b;
 
 	(void)state;
 	assert_int_equal(build_text(ANSWER_SOURCE(1), &image), 0);
+	part.image = image;
 	file = open_for(path, O_RDWR | O_CREAT);
 	assert_false(mk_mkm_is(file));
-	assert_int_equal(mk_mkm_write(file, "cpu", NULL, 1, image), 0);
+	assert_int_equal(mk_mkm_write(file, NULL, 1, &part, 1), 0);
 	assert_true(mk_mkm_is(file));
 	assert_int_equal(mk_mkm_read(file, "cpu", NULL, path, &again), 0);
 	assert_int_equal(mk_image_map(image, &a), 0);

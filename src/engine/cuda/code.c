@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "engine/cuda/bundle.h"
 #include "engine/cuda/host.h"
 #include "module/builtin.h"
 #include "module/cache.h"
@@ -22,6 +23,64 @@
 static unsigned block_threads(const struct mk_engine *e)
 {
 	return (e->warps + 1) * MKD_LANES;
+}
+
+/* The block size that the program is bound to. */
+static unsigned bound_threads(const struct mk_engine *e)
+{
+	unsigned threads = block_threads(e);
+
+	return threads < MKC_THREADS_COMMON ? MKC_THREADS_COMMON : threads;
+}
+
+/* Out of the file that a module came in; 0 if it is there. */
+static int find_prebuilt(const struct mk_engine *e,
+			 const struct mkc_program *p, struct mkc_image *out)
+{
+	for (const struct mkc_source *s = e->sources; s; s = s->next) {
+		const void *code = !s->bundle ? NULL :
+			mkc_bundle_find(s->bundle, p->hash, e->major, e->minor,
+					&out->bytes);
+
+		if (!code)
+			continue;
+		out->data = malloc(out->bytes);
+		if (!out->data)
+			return -ENOENT; /* as large as what is tried next */
+		memcpy(out->data, code, out->bytes);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/*
+ * There is no compiler, and nothing that it would have made before: say what
+ * would help.
+ */
+static int no_code(const struct mk_engine *e)
+{
+	char have[160] = "none", why[512];
+	bool bundled = false;
+	unsigned modules = 0;
+
+	for (const struct mkc_source *s = e->sources; s; s = s->next) {
+		modules += s->id != 0;
+		if (!s->bundle)
+			continue;
+		bundled = true;
+		mkc_bundle_list(s->bundle, have, sizeof(have));
+	}
+	if (!modules)
+		return -MK_ENOCOMPILER; /* what the compiler said stands */
+	snprintf(why, sizeof(why), "%.500s", mk_error_last()->text);
+	return mk_error_set(-MK_ENOCOMPILER, 0, "mk_module_load",
+			    "the cache has no code of %s for sm_%d%d with "
+			    "driver %d.%d, the module file has %s%s: %s",
+			    modules > 1 ? "these modules together" :
+					  "this module",
+			    e->major, e->minor, e->d->version / 1000,
+			    e->d->version % 1000 / 10,
+			    bundled ? "code for " : "", have, why);
 }
 
 /* Out of the cache; 0 if it was there. */
@@ -64,36 +123,43 @@ static void program_key(const struct mk_engine *e, const struct mkc_program *p,
 	mkc_program_key(p, compiler, numbers, 3, key);
 }
 
-static int build(struct mk_engine *e, struct mkc_image *out)
+static int compile(const struct mk_engine *e, int dir, const uint64_t key[2],
+		   const struct mkc_program *p, struct mkc_image *out)
+{
+	uint64_t any[2];
+	int r = mkc_compile(p->text, p->headers, p->header_count, e->major,
+			    e->minor, out);
+
+	if (r == -MK_ENOCOMPILER)
+		return no_code(e);
+	if (r)
+		return r;
+	keep_cached(dir, key, p->handlers, out);
+	program_key(e, p, "", any);
+	keep_cached(dir, any, p->handlers, out);
+	return 0;
+}
+
+/* Code for a program: out of the module's file, the cache, or the compiler. */
+static int build(struct mk_engine *e, const struct mkc_program *p,
+		 struct mkc_image *out)
 {
 	struct mk_error before = *mk_error_last();
-	struct mkc_program p;
-	bool compiled = true;
 	uint64_t key[2];
 	int dir, r;
 
-	r = mkc_program_write(e->sources, block_threads(e), &p);
-	if (r)
-		return r;
+	if (!find_prebuilt(e, p, out))
+		return 0;
 	dir = mk_cache_open(NULL);
 	/* without a compiler its version is "": whatever one made will do */
-	program_key(e, &p, mkc_compiler_version(), key);
+	program_key(e, p, mkc_compiler_version(), key);
 	r = find_cached(dir, key, out);
 	if (r)
-		r = mkc_compile(p.text, p.headers, p.header_count, e->major,
-				e->minor, out);
-	else
-		compiled = false;
-	if (!r && compiled) {
-		keep_cached(dir, key, p.handlers, out);
-		program_key(e, &p, "", key);
-		keep_cached(dir, key, p.handlers, out);
-	}
+		r = compile(e, dir, key, p, out);
 	if (!r)
 		mk_error_copy(&before); /* a miss is no failure */
 	if (dir >= 0)
 		close(dir);
-	mkc_program_free(&p);
 	return r;
 }
 
@@ -155,17 +221,14 @@ static int load_image(struct mk_engine *e, const struct mkc_image *image,
 }
 
 /* Argument sizes and widths, which only the compiler knows. */
-static int read_info(struct mk_engine *e, CUmodule module)
+static int read_info(struct mk_engine *e, CUmodule module, unsigned handlers)
 {
-	unsigned handlers = 0;
 	uint32_t *info;
 	CUdeviceptr at;
 	size_t bytes;
 	CUresult r;
 	int code;
 
-	for (struct mkc_source *s = e->sources; s; s = s->next)
-		handlers += s->count;
 	r = e->d->module_global(&at, &bytes, module, "mkd_info");
 	if (r)
 		return mkc_fail(e->d, r, "cuda engine",
@@ -257,8 +320,17 @@ int mkc_tell_table(struct mk_engine *e, bool strict, uint64_t timeout_ns)
 	return mkc_command(e, MKD_CMD_TABLE, 0, strict, NULL, 0, timeout_ns);
 }
 
+/* This program is the one that is loaded. */
+static void adopt(struct mk_engine *e, const struct mkc_program *p)
+{
+	memcpy(e->program, p->hash, sizeof(e->program));
+	for (struct mkc_source *s = e->sources; s; s = s->next)
+		s->first = s->number;
+}
+
 /* The kernel is off the device. */
-static int swap(struct mk_engine *e, const struct mkc_image *image)
+static int swap(struct mk_engine *e, const struct mkc_program *p,
+		const struct mkc_image *image)
 {
 	CUmodule module;
 	CUfunction kernel;
@@ -266,7 +338,7 @@ static int swap(struct mk_engine *e, const struct mkc_image *image)
 	int r = load_image(e, image, &module, &kernel);
 
 	if (!r)
-		r = read_info(e, module);
+		r = read_info(e, module, p->handlers);
 	if (r) {
 		why = *mk_error_last();
 		if (module)
@@ -277,19 +349,23 @@ static int swap(struct mk_engine *e, const struct mkc_image *image)
 		e->d->module_unload(e->module);
 	e->module = module;
 	e->kernel = kernel;
-	for (struct mkc_source *s = e->sources; s; s = s->next)
-		s->first = s->number;
+	adopt(e, p);
 	return 0;
 }
 
 int mkc_code_first(struct mk_engine *e)
 {
 	struct mkc_image image = { NULL, 0 };
-	int r = build(e, &image);
+	struct mkc_program p;
+	int r = mkc_program_write(e->sources, bound_threads(e), &p);
 
+	if (r)
+		return r;
+	r = build(e, &p, &image);
 	if (!r)
-		r = swap(e, &image);
+		r = swap(e, &p, &image);
 	free(image.data);
+	mkc_program_free(&p);
 	return r ? r : bind_builtins(e);
 }
 
@@ -298,7 +374,7 @@ int mkc_code_first(struct mk_engine *e)
  * failure all is as it was. The compiler takes its time: without the lock, so
  * that the service thread can bring the kernel back meanwhile.
  */
-static int code_again(struct mk_engine *e)
+static int exchange(struct mk_engine *e, const struct mkc_program *p)
 {
 	struct mkc_image image = { NULL, 0 };
 	struct mk_error why;
@@ -306,13 +382,13 @@ static int code_again(struct mk_engine *e)
 	int r;
 
 	pthread_mutex_unlock(&e->lock);
-	r = build(e, &image);
+	r = build(e, p, &image);
 	pthread_mutex_lock(&e->lock);
 	was_on = e->on;
 	if (!r)
 		r = mkc_step_aside(e, STEP_ASIDE_NS);
 	if (!r)
-		r = swap(e, &image);
+		r = swap(e, p, &image);
 	free(image.data);
 	if (!r)
 		/* the first thing that the new kernel hears of */
@@ -323,17 +399,33 @@ static int code_again(struct mk_engine *e)
 	return mk_error_copy(&why);
 }
 
+/* What e->sources come to; nothing to do if that is what runs: a module that
+ * is back, or a text that is loaded twice. */
+static int code_again(struct mk_engine *e)
+{
+	struct mkc_program p;
+	int r = mkc_program_write(e->sources, bound_threads(e), &p);
+
+	if (r)
+		return r;
+	if (memcmp(p.hash, e->program, sizeof(p.hash)) != 0) {
+		r = exchange(e, &p);
+	} else {
+		r = read_info(e, e->module, p.handlers);
+		if (!r)
+			adopt(e, &p);
+	}
+	mkc_program_free(&p);
+	return r;
+}
+
 void mkc_code_close(struct mk_engine *e)
 {
-	struct mkc_source *s;
-
 	if (e->module && !e->on)
 		e->d->module_unload(e->module);
 	e->module = NULL;
-	while ((s = e->sources)) {
-		e->sources = s->next;
-		mkc_source_free(s);
-	}
+	mkc_sources_free(e->sources);
+	e->sources = NULL;
 }
 
 /* ---- modules ------------------------------------------------------------- */

@@ -168,6 +168,23 @@ static const char *first_error(const char *log)
 	return error ? error : log;
 }
 
+/* Shared memory is counted over all handlers, under the kernel's name: say
+ * whose it is. 0: this is not what was wrong. */
+static int too_much_shared(const char *log, nvrtcResult r)
+{
+	const char *at = strstr(log, "uses too much shared data (0x");
+	unsigned used, most;
+
+	if (!at || sscanf(at, "uses too much shared data (%x bytes, %x max)",
+			  &used, &most) != 2)
+		return 0;
+	return mk_error_set(-MK_ECOMPILE, r, "nvrtc",
+			    "the __shared__ variables of all handlers and the "
+			    "kernel's own are %u bytes, a block of this device "
+			    "has %u: use mk_scratch(), or unload a module: "
+			    "%.300s", used, most, log);
+}
+
 /* The compiler's own words, cut where they do not fit. */
 static int compile_failed(nvrtcProgram program, nvrtcResult r)
 {
@@ -183,8 +200,9 @@ static int compile_failed(nvrtcProgram program, nvrtcResult r)
 		log[0] = '\0';
 	if (log)
 		log[bytes] = '\0';
-	mk_error_set(-MK_ECOMPILE, r, "nvrtc", "%s", log && log[0] ?
-		     first_error(log) : "NVRTC gives no reason");
+	if (!log || !too_much_shared(log, r))
+		mk_error_set(-MK_ECOMPILE, r, "nvrtc", "%s", log && log[0] ?
+			     first_error(log) : "NVRTC gives no reason");
 	free(log);
 	return -MK_ECOMPILE;
 }

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -36,24 +37,23 @@ static const char *text_of(const struct mkc_driver *d, CUresult result)
 	return text;
 }
 
+/* What a kernel, or the hardware, did to the device. All else is this machine
+ * not having, or not allowing, something. */
+static bool is_fault(CUresult result)
+{
+	return result == MKC_ECC || result == MKC_UNKNOWN ||
+	       (result >= MKC_FAULTS && result < MKC_FAULTS_END);
+}
+
 int mkc_fail(const struct mkc_driver *d, CUresult result,
 	     const char *operation, const char *what)
 {
 	int code;
 
-	switch (result) {
-	case MKC_OUT_OF_MEMORY:
+	if (result == MKC_OUT_OF_MEMORY)
 		code = -ENOMEM;
-		break;
-	case MKC_NO_DEVICE:
-	case MKC_INVALID_DEVICE:
-	case MKC_DEVICE_UNAVAILABLE:
-	case MKC_NO_BINARY_FOR_GPU:
-		code = -MK_EENGINE;
-		break;
-	default:
-		code = -MK_EDEVLOST;
-	}
+	else
+		code = is_fault(result) ? -MK_EDEVLOST : -MK_EENGINE;
 	return mk_error_set(code, result, operation, "%s: %s: %s", what,
 			    name_of(d, result), text_of(d, result));
 }
@@ -133,4 +133,21 @@ int mkc_driver_get(const struct mkc_driver **out)
 		return mk_error_copy(&why_not);
 	*out = &driver;
 	return 0;
+}
+
+int mkc_driver_arch(uint32_t device, int *major, int *minor)
+{
+	const struct mkc_driver *d;
+	CUdevice handle;
+	int r = mkc_driver_get(&d);
+
+	if (r)
+		return r;
+	if (device <= INT32_MAX && !d->device_get(&handle, (int)device) &&
+	    !d->device_attribute(major, MKC_ATTR_MAJOR, handle) &&
+	    !d->device_attribute(minor, MKC_ATTR_MINOR, handle))
+		return 0;
+	return mk_error_set(-MK_EENGINE, 0, "cuda driver",
+			    "the CUDA driver does not describe device %u",
+			    device);
 }

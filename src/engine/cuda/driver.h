@@ -31,7 +31,11 @@ enum {
 	MKC_INVALID_DEVICE = 101,
 	MKC_DEVICE_UNAVAILABLE = 46,
 	MKC_NO_BINARY_FOR_GPU = 209,
+	MKC_ECC = 214,
 	MKC_NOT_READY = 600,
+	MKC_FAULTS = 700, /* what a kernel causes: a trap, an address, ... */
+	MKC_FAULTS_END = 800,
+	MKC_UNKNOWN = 999,
 
 	MKC_ATTR_MAX_THREADS_PER_BLOCK = 1,
 	MKC_ATTR_WARP_SIZE = 10,
@@ -140,10 +144,13 @@ struct mkc_driver {
  */
 int mkc_driver_get(const struct mkc_driver **out);
 
+/* The compute capability of a device. -MK_EENGINE, with the reason. */
+int mkc_driver_arch(uint32_t device, int *major, int *minor);
+
 /*
  * Record a failed driver call: `what` was being done. Returns the code that
- * goes with the result: -ENOMEM, -MK_EENGINE, or -MK_EDEVLOST for what no
- * caller could have avoided.
+ * goes with the result: -ENOMEM, -MK_EDEVLOST for what a kernel or the
+ * hardware did to the device, else -MK_EENGINE.
  */
 int mkc_fail(const struct mkc_driver *d, CUresult result,
 	     const char *operation, const char *what);

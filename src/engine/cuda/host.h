@@ -95,6 +95,7 @@ struct mk_engine {
 	/* code */
 	CUmodule module;
 	CUfunction kernel;
+	uint64_t program[2]; /* what it was compiled from */
 	struct mkc_source *sources; /* built-in ones last */
 	struct mkc_opcode ops[MK_OPCODES];
 

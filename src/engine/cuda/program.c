@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "engine/cuda/bundle.h"
 #include "engine/cuda/resident.h"
 #include "engine/cuda/texts.h"
 #include "module/hash.h"
@@ -24,10 +25,21 @@ void mkc_source_free(struct mkc_source *s)
 {
 	if (!s)
 		return;
+	mkc_bundle_free(s->bundle);
 	free(s->text);
 	free(s->names);
 	free(s->info);
 	free(s);
+}
+
+void mkc_sources_free(struct mkc_source *list)
+{
+	struct mkc_source *s;
+
+	while ((s = list)) {
+		list = s->next;
+		mkc_source_free(s);
+	}
 }
 
 static int source_names(struct mkc_source *s)
@@ -52,23 +64,46 @@ static int source_names(struct mkc_source *s)
 	return 0;
 }
 
+/* The text, out of a bundle if it is one. */
+static int source_text(struct mkc_source *s, const char *text, size_t bytes)
+{
+	XXH128_hash_t hash;
+
+	if (mkc_bundle_is(text, bytes)) {
+		int r = mkc_bundle_read(text, bytes, &s->bundle);
+
+		if (r)
+			return r;
+		text = s->bundle->text;
+		bytes = s->bundle->text_bytes;
+	}
+	if (memchr(text, '\0', bytes))
+		return mk_error_set(-MK_EMODULE, 0, "mk_module_load",
+				    "the module has neither source text nor "
+				    "code for the cuda engine: compile it "
+				    "with engine cuda");
+	hash = XXH3_128bits(text, bytes);
+	s->hash[0] = hash.low64;
+	s->hash[1] = hash.high64;
+	snprintf(s->file, sizeof(s->file), "module-%016" PRIx64 "%016" PRIx64,
+		 s->hash[1], s->hash[0]);
+	s->text = strndup(text, bytes);
+	return s->text ? 0 : no_memory();
+}
+
 int mkc_source_create(uint32_t id, const char *text, size_t bytes,
 		      struct mkc_source **out)
 {
 	struct mkc_source *s;
 	int r;
 
-	if (memchr(text, '\0', bytes))
-		return mk_error_set(-MK_EMODULE, 0, "mk_module_load",
-				    "the module image is no source text: "
-				    "compile the module for the cuda engine");
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return no_memory();
 	s->id = id;
-	snprintf(s->file, sizeof(s->file), "module-%" PRIu32 ".c", id);
-	s->text = strndup(text, bytes);
-	r = s->text ? source_names(s) : no_memory();
+	r = source_text(s, text, bytes);
+	if (!r)
+		r = source_names(s);
 	if (r) {
 		mkc_source_free(s);
 		return r;
@@ -89,10 +124,7 @@ int mkc_source_builtins(struct mkc_source **out)
 			continue;
 		r = mkc_source_create(0, t->text, strlen(t->text), &s);
 		if (r) {
-			while ((s = list)) {
-				list = s->next;
-				mkc_source_free(s);
-			}
+			mkc_sources_free(list);
 			return r;
 		}
 		snprintf(s->file, sizeof(s->file), "%.31s", t->name);
@@ -129,40 +161,107 @@ static const char *const stubs[] = {
 
 #define STUBS (sizeof(stubs) / sizeof(stubs[0]))
 
-static void write_sources(FILE *f, const struct mkc_source *s)
+/* The sources of a program, each text once, in the order of the program. */
+struct set {
+	struct mkc_source **at;
+	unsigned count;
+};
+
+/* Modules by their hashes, then the built-in ones as they stand. */
+static int by_content(const void *a, const void *b)
 {
-	for (unsigned i = 0; s; s = s->next, i++)
-		fprintf(f, "namespace mk_space_%u {\n#include \"%s\"\n}\n", i,
-			s->file);
+	const struct mkc_source *p = *(struct mkc_source *const *)a;
+	const struct mkc_source *q = *(struct mkc_source *const *)b;
+
+	for (int i = 1; i >= 0; i--)
+		if (p->hash[i] != q->hash[i])
+			return p->hash[i] < q->hash[i] ? -1 : 1;
+	return 0;
 }
 
-static void write_dispatch(FILE *f, const struct mkc_source *s)
+static bool same_text(const struct mkc_source *a, const struct mkc_source *b)
+{
+	return !by_content(&a, &b);
+}
+
+static int set_make(struct mkc_source *sources, struct set *out)
+{
+	unsigned all = 0, modules = 0;
+
+	for (struct mkc_source *s = sources; s; s = s->next)
+		all++;
+	memset(out, 0, sizeof(*out));
+	out->at = calloc(all + 1, sizeof(struct mkc_source *));
+	if (!out->at)
+		return no_memory();
+	for (struct mkc_source *s = sources; s; s = s->next)
+		if (s->id)
+			out->at[modules++] = s;
+	if (modules)
+		qsort(out->at, modules, sizeof(*out->at), by_content);
+	for (unsigned i = 0; i < modules; i++)
+		if (!out->count ||
+		    !same_text(out->at[out->count - 1], out->at[i]))
+			out->at[out->count++] = out->at[i];
+	for (struct mkc_source *s = sources; s; s = s->next)
+		if (!s->id)
+			out->at[out->count++] = s;
+	return 0;
+}
+
+/* Handlers count on through the set; twins have the same. Returns how many. */
+static unsigned set_number(const struct set *set, struct mkc_source *sources)
+{
+	unsigned handlers = 0;
+
+	for (unsigned i = 0; i < set->count; i++) {
+		set->at[i]->number = handlers;
+		handlers += set->at[i]->count;
+	}
+	for (struct mkc_source *s = sources; s; s = s->next)
+		for (unsigned i = 0; s->id && i < set->count; i++)
+			if (set->at[i]->id && same_text(set->at[i], s))
+				s->number = set->at[i]->number;
+	return handlers;
+}
+
+static void write_sources(FILE *f, const struct set *set)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		fprintf(f, "namespace mk_space_%u {\n#include \"%s\"\n}\n", i,
+			set->at[i]->file);
+}
+
+static void write_dispatch(FILE *f, const struct set *set)
 {
 	fprintf(f, "MKD_SLOW int32_t mkd_dispatch(uint32_t handler,\n"
 		   "\tstruct mk_task *task, const void *args)\n"
 		   "{\n\tswitch (handler) {\n");
-	for (unsigned i = 0; s; s = s->next, i++)
-		for (unsigned n = 0; n < s->count; n++)
+	for (unsigned i = 0; i < set->count; i++)
+		for (unsigned n = 0; n < set->at[i]->count; n++)
 			fprintf(f, "\tcase %u: return "
 				   "mk_space_%u::mk_run_%s(task, args);\n",
-				s->number + n, i, s->names[n].name);
+				set->at[i]->number + n, i,
+				set->at[i]->names[n].name);
 	fprintf(f, "\tdefault: return -MK_EOPCODE;\n\t}\n}\n");
 }
 
 /* For the host: argument bytes and width of every handler. */
-static void write_info(FILE *f, const struct mkc_source *s)
+static void write_info(FILE *f, const struct set *set)
 {
 	fprintf(f, "MKD_TABLE uint32_t mkd_info[] = {\n");
-	for (unsigned i = 0; s; s = s->next, i++)
-		for (unsigned n = 0; n < s->count; n++)
+	for (unsigned i = 0; i < set->count; i++)
+		for (unsigned n = 0; n < set->at[i]->count; n++) {
+			const char *name = set->at[i]->names[n].name;
+
 			fprintf(f, "\tMKD_BYTES_OF(mk_space_%u, %s), "
 				   "MKD_WIDTH_OF(mk_space_%u, %s),\n", i,
-				s->names[n].name, i, s->names[n].name);
+				name, i, name);
+		}
 	fprintf(f, "};\n");
 }
 
-static int write_text(const struct mkc_source *sources, unsigned threads,
-		      char **out)
+static int write_text(const struct set *set, unsigned threads, char **out)
 {
 	size_t bytes;
 	FILE *f = open_memstream(out, &bytes);
@@ -176,9 +275,9 @@ static int write_text(const struct mkc_source *sources, unsigned threads,
 		   "#include <megakernel/handler.h>\n"
 		   "#include <megakernel/map.h>\n"
 		   "#include \"dialect.cuh\"\n");
-	write_sources(f, sources);
-	write_dispatch(f, sources);
-	write_info(f, sources);
+	write_sources(f, set);
+	write_dispatch(f, set);
+	write_info(f, set);
 	fprintf(f, "#include \"kernel.cu\"\n");
 	if (ferror(f) | fclose(f)) {
 		free(*out);
@@ -188,13 +287,10 @@ static int write_text(const struct mkc_source *sources, unsigned threads,
 	return 0;
 }
 
-static int gather_headers(const struct mkc_source *sources,
-			  struct mkc_program *p)
+static int gather_headers(const struct set *set, struct mkc_program *p)
 {
-	unsigned n = mkc_text_count + STUBS, at = 0;
+	unsigned n = mkc_text_count + STUBS + set->count, at = 0;
 
-	for (const struct mkc_source *s = sources; s; s = s->next)
-		n += s->id != 0;
 	p->headers = calloc(n, sizeof(*p->headers));
 	if (!p->headers)
 		return no_memory();
@@ -202,36 +298,60 @@ static int gather_headers(const struct mkc_source *sources,
 		p->headers[at++] = mkc_texts[i];
 	for (unsigned i = 0; i < STUBS; i++)
 		p->headers[at++] = (struct mkc_text){ stubs[i], stub };
-	for (const struct mkc_source *s = sources; s; s = s->next)
-		if (s->id)
-			p->headers[at++] =
-				(struct mkc_text){ s->file, s->text };
+	for (unsigned i = 0; i < set->count; i++)
+		if (set->at[i]->id)
+			p->headers[at++] = (struct mkc_text){
+				set->at[i]->file, set->at[i]->text };
 	p->header_count = at;
 	return 0;
+}
+
+static void hash_text(XXH3_state_t *state, const char *text)
+{
+	XXH3_128bits_update(state, text, strlen(text) + 1);
+}
+
+static void hash_program(struct mkc_program *p)
+{
+	XXH3_state_t state;
+	XXH128_hash_t hash;
+
+	XXH3_128bits_reset(&state);
+	hash_text(&state, p->text);
+	for (unsigned i = 0; i < p->header_count; i++) {
+		hash_text(&state, p->headers[i].name);
+		hash_text(&state, p->headers[i].text);
+	}
+	hash = XXH3_128bits_digest(&state);
+	p->hash[0] = hash.low64;
+	p->hash[1] = hash.high64;
 }
 
 int mkc_program_write(struct mkc_source *sources, unsigned threads,
 		      struct mkc_program *out)
 {
-	unsigned handlers = 0;
+	struct set set;
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	for (struct mkc_source *s = sources; s; s = s->next) {
-		s->number = handlers;
-		handlers += s->count;
-	}
-	if (handlers > MKD_HANDLERS_MAX)
-		return mk_error_set(-ENOSPC, 0, "mk_module_load",
-				    "there would be %u handlers, at most %u "
-				    "will do: unload a module", handlers,
-				    MKD_HANDLERS_MAX);
-	r = write_text(sources, threads, &out->text);
+	r = set_make(sources, &set);
+	if (r)
+		return r;
+	out->handlers = set_number(&set, sources);
+	if (out->handlers > MKD_HANDLERS_MAX)
+		r = mk_error_set(-ENOSPC, 0, "mk_module_load",
+				 "there would be %u handlers, at most %u "
+				 "will do: unload a module", out->handlers,
+				 MKD_HANDLERS_MAX);
 	if (!r)
-		r = gather_headers(sources, out);
+		r = write_text(&set, threads, &out->text);
+	if (!r)
+		r = gather_headers(&set, out);
+	free(set.at);
 	if (r)
 		mkc_program_free(out);
-	out->handlers = handlers;
+	else
+		hash_program(out);
 	return r;
 }
 
@@ -245,22 +365,17 @@ void mkc_program_free(struct mkc_program *p)
 void mkc_program_key(const struct mkc_program *p, const char *compiler,
 		     const int *numbers, unsigned count, uint64_t key[2])
 {
-	const char *words[] = { "cuda", compiler, p->text }, *option;
+	const char *option;
 	XXH3_state_t state;
 	XXH128_hash_t hash;
 
 	XXH3_128bits_reset(&state);
 	XXH3_128bits_update(&state, numbers, count * sizeof(*numbers));
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		XXH3_128bits_update(&state, words[i], strlen(words[i]) + 1);
+	hash_text(&state, "cuda");
+	hash_text(&state, compiler);
 	for (unsigned i = 0; (option = mkc_compiler_option(i)); i++)
-		XXH3_128bits_update(&state, option, strlen(option) + 1);
-	for (unsigned i = 0; i < p->header_count; i++) {
-		const struct mkc_text *t = &p->headers[i];
-
-		XXH3_128bits_update(&state, t->name, strlen(t->name) + 1);
-		XXH3_128bits_update(&state, t->text, strlen(t->text) + 1);
-	}
+		hash_text(&state, option);
+	XXH3_128bits_update(&state, p->hash, sizeof(p->hash));
 	hash = XXH3_128bits_digest(&state);
 	key[0] = hash.low64;
 	key[1] = hash.high64;

@@ -3,6 +3,11 @@
  * The program that NVRTC gets: the kernel, the built-in handlers, and the
  * sources of all loaded modules, in one piece. Every source lives in a
  * namespace of its own.
+ *
+ * The same set of sources makes the same program, byte for byte, whatever
+ * the modules are numbered and in whichever order they came; and a text that
+ * is loaded twice is in it once. So what was compiled for a set is found
+ * again in the cache, or in a module file.
  */
 #ifndef MK_CUDA_PROGRAM_H
 #define MK_CUDA_PROGRAM_H
@@ -13,14 +18,18 @@
 #include "engine/cuda/scan.h"
 
 #define MKC_SOURCE_HANDLERS_MAX 200u
-#define MKC_SOURCES_MAX 256u
+
+/* Blocks up to this size share one program: their bound costs no register. */
+#define MKC_THREADS_COMMON 288u
 
 /* One source with handlers. */
 struct mkc_source {
 	struct mkc_source *next;
 	uint32_t id;       /* of the module; 0: built in */
-	char file[32];     /* what #include finds it under */
-	char *text;        /* NUL-terminated; owned unless built in */
+	char file[48];     /* what #include finds it under: by its content */
+	uint64_t hash[2];  /* of the text */
+	char *text;        /* NUL-terminated */
+	struct mkc_bundle *bundle; /* the file that it came in; or NULL */
 	struct mkc_name *names;
 	unsigned count;
 	unsigned first;    /* number of its first handler in the kernel */
@@ -28,10 +37,11 @@ struct mkc_source {
 	struct mk_handler_info *info; /* count, after the image is loaded */
 };
 
-/* A source from a text; copies it. -MK_EMODULE, -ENOMEM. */
+/* A source from a text, or from a bundle; copies it. -MK_EMODULE, -ENOMEM. */
 int mkc_source_create(uint32_t id, const char *text, size_t bytes,
 		      struct mkc_source **out);
 void mkc_source_free(struct mkc_source *s);
+void mkc_sources_free(struct mkc_source *list);
 
 /* All built-in handlers, in one list. */
 int mkc_source_builtins(struct mkc_source **out);
@@ -41,6 +51,7 @@ struct mkc_program {
 	struct mkc_text *headers; /* free(3); what they point to is not ours */
 	unsigned header_count;
 	unsigned handlers; /* number of all */
+	uint64_t hash[2];  /* of all texts: what was compiled, if not how */
 };
 
 /* Number the handlers and write the program, for blocks of so many threads.

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Modules of the engine cuda on a driver and a compiler that count: what is
+ * compiled, what is found again, what a module file brings, and what is said
+ * where something is missing.
+ *
+ * ctest-link: -Wl,--wrap=dlopen -Wl,--wrap=dlsym
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "support/support.h"
+
+#include "cuda/fake_cuda.c"
+
+#include "engine/cuda/bundle.h"
+#include "engine/cuda/program.h"
+#include "module/image.h"
+
+#define SOURCE(name)                                   \
+	"#include <megakernel/handler.h>\n"            \
+	"MK_HANDLER(" name ", struct mk_none)\n"       \
+	"{ (void)args; (void)task; return 0; }\n"
+
+#define APART "MK_TEST_APART"
+
+static char directory[] = "/tmp/mk-modules-XXXXXX";
+
+static const char *in_dir(const char *name)
+{
+	static char path[4][256];
+	static unsigned turn;
+	char *p = path[turn++ % 4];
+
+	snprintf(p, 256, "%s/%s", directory, name);
+	return p;
+}
+
+static void put(const char *name, const char *text)
+{
+	FILE *f = fopen(in_dir(name), "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int create(struct mk_ctx **ctx)
+{
+	struct mk_ctx_params p = {
+		.size = sizeof(p),
+		.engine = "cuda",
+		.isolation = MK_ISOLATION_NONE,
+		.workers = 4,
+		.buffers_max = 16,
+		.scratch_bytes = 1024,
+		.idle_ns = UINT64_MAX,
+	};
+
+	return mk_ctx_create(&p, ctx);
+}
+
+static struct mk_ctx *context(void)
+{
+	struct mk_ctx *ctx;
+	int r = create(&ctx);
+
+	if (r)
+		fail_msg("%s", mk_error_last()->text);
+	return ctx;
+}
+
+static uint32_t load(struct mk_ctx *ctx, const char *source, uint32_t flags)
+{
+	uint32_t id = 0;
+	int r = mk_module_load_source(ctx, "some.c", source, flags, &id);
+
+	if (r)
+		fail_msg("%s", mk_error_last()->text);
+	return id;
+}
+
+/* This is done in a program of its own, since compiler and driver are looked
+ * for once; it must not fail there. */
+static void apart(const char *what)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		setenv(APART, what, 1);
+		execl("/proc/self/exe", "apart", (char *)NULL);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* assert_... would go on with the next test, in the wrong process */
+#define EXPECT(cond)                                                      \
+	do {                                                              \
+		if (!(cond)) {                                            \
+			fprintf(stderr, "%s:%d: %s\n%s\n", __FILE__,      \
+				__LINE__, #cond, mk_error_last()->text);  \
+			_exit(1);                                         \
+		}                                                         \
+	} while (0)
+
+static bool says(const char *words)
+{
+	return strstr(mk_error_last()->text, words) != NULL;
+}
+
+/* ---- compiled once ------------------------------------------------------- */
+
+/* The order of modules, their numbers and twins make no new program. */
+static void found_again(void **state)
+{
+	struct mk_ctx *ctx = context();
+	unsigned compiles, launches;
+	uint32_t a, b;
+
+	(void)state;
+	a = load(ctx, SOURCE("a"), 0);
+	b = load(ctx, SOURCE("b"), 0);
+	compiles = fake.compiles;
+	launches = fake.launches;
+	/* replaced by itself, and gone and back: it is all there */
+	a = load(ctx, SOURCE("a"), MK_MODULE_REPLACE);
+	assert_int_equal(mk_module_unload(ctx, a, SUPPORT_NS), 0);
+	a = load(ctx, SOURCE("a"), 0);
+	assert_int_equal(fake.compiles, compiles);
+	assert_int_equal(fake.launches, launches);
+	/* without b: a program that was made before, by another number */
+	assert_int_equal(mk_module_unload(ctx, a, SUPPORT_NS), 0);
+	assert_int_equal(mk_module_unload(ctx, b, SUPPORT_NS), 0);
+	a = load(ctx, SOURCE("a"), 0);
+	assert_int_equal(fake.compiles, compiles);
+	assert_true(fake.launches > launches);
+	support_ctx_end(ctx);
+
+	ctx = context();
+	load(ctx, SOURCE("b"), 0);
+	load(ctx, SOURCE("a"), 0);
+	/* b alone was new */
+	assert_int_equal(fake.compiles, compiles + 1);
+	support_ctx_end(ctx);
+}
+
+/* Every file of the cache loses a byte in the middle: made again. */
+static void damaged_cache(void **state)
+{
+	struct mk_ctx *ctx = context();
+	unsigned compiles = fake.compiles;
+	struct mk_error before;
+	char command[512];
+
+	(void)state;
+	load(ctx, SOURCE("a"), 0);
+	assert_int_equal(fake.compiles, compiles);
+	support_ctx_end(ctx);
+	snprintf(command, sizeof(command),
+		 "for f in %s/megakernel/*.mkm; do printf X | dd of=$f bs=1 "
+		 "seek=140 conv=notrunc 2>/dev/null || exit 1; done",
+		 getenv("XDG_CACHE_HOME"));
+	assert_int_equal(system(command), 0);
+	before = *mk_error_last();
+	ctx = context();
+	load(ctx, SOURCE("a"), 0);
+	assert_int_equal(fake.compiles, compiles + 2);
+	/* and nobody has to hear of it */
+	assert_memory_equal(&before, mk_error_last(), sizeof(before));
+	support_ctx_end(ctx);
+}
+
+/* A cache that others could have written to is not used. */
+static void foreign_cache(void **state)
+{
+	char path[512];
+	struct mk_ctx *ctx;
+	unsigned compiles = fake.compiles;
+	struct stat st;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/megakernel",
+		 getenv("XDG_CACHE_HOME"));
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 077, 0);
+	assert_int_equal(chmod(path, 0777), 0);
+	ctx = context();
+	assert_int_equal(fake.compiles, compiles + 1);
+	support_ctx_end(ctx);
+	assert_int_equal(chmod(path, 0700), 0);
+}
+
+/* Another driver, another architecture: other code. */
+static void other_machine(void)
+{
+	struct mk_ctx *ctx;
+
+	fake.version = 12040;
+	ctx = context();
+	EXPECT(fake.compiles == 1);
+	mk_ctx_destroy(ctx, SUPPORT_NS);
+}
+
+static void other_device(void)
+{
+	struct mk_ctx *ctx;
+
+	fake.major = 7;
+	fake.minor = 5;
+	ctx = context();
+	EXPECT(fake.compiles == 1);
+	mk_ctx_destroy(ctx, SUPPORT_NS);
+}
+
+static void keys(void **state)
+{
+	struct mk_ctx *ctx = context();
+
+	(void)state;
+	support_ctx_end(ctx);
+	apart("other_machine");
+	apart("other_device");
+}
+
+/* ---- module files -------------------------------------------------------- */
+
+static void compile(const char *engine, const char *source, const char *out)
+{
+	struct mk_ctx_params p = { .size = sizeof(p), .engine = engine };
+	int r = mk_module_compile(&p, in_dir(source), in_dir(out));
+
+	if (r)
+		fail_msg("%s", mk_error_last()->text);
+}
+
+/* What the file has needs no compiler; what it has not is said. */
+static void without_compiler(void)
+{
+	struct mk_handler_info info;
+	struct mk_ctx *ctx;
+	uint32_t a;
+
+	fake.no_nvrtc = true;
+	ctx = context();
+	EXPECT(!mk_module_load(ctx, in_dir("a.mkm"), 0, &a));
+	EXPECT(!fake.compiles);
+	EXPECT(!mk_handler_find(ctx, "prebuilt_a", &info));
+	/* together they were never compiled */
+	EXPECT(mk_module_load(ctx, in_dir("b.mkm"), 0, NULL) ==
+	       -MK_ENOCOMPILER);
+	EXPECT(says("these modules together") && says("sm_90") &&
+	       says("libnvrtc"));
+	/* the one that was there is not disturbed */
+	EXPECT(!mk_handler_find(ctx, "prebuilt_a", &info));
+	EXPECT(!mk_module_unload(ctx, a, SUPPORT_NS));
+	EXPECT(!mk_module_load(ctx, in_dir("b.mkm"), 0, NULL));
+	EXPECT(mk_module_load_source(ctx, "c.c", SOURCE("c"), 0, NULL) ==
+	       -MK_ENOCOMPILER);
+	EXPECT(mk_ctx_destroy(ctx, SUPPORT_NS) == 0);
+	ctx = context();
+	EXPECT(mk_module_load(ctx, in_dir("old.mkm"), 0, NULL) ==
+	       -MK_ENOCOMPILER);
+	EXPECT(says("the module file has code for sm_75") && says("sm_90") &&
+	       says("this module") && says("driver 13.0"));
+	EXPECT(mk_module_load(ctx, in_dir("cpu.mkm"), 0, NULL) ==
+	       -MK_EMODULE);
+	EXPECT(says("no image for engine cuda") && says("for cpu on"));
+	EXPECT(mk_ctx_destroy(ctx, SUPPORT_NS) == 0);
+}
+
+/* With a compiler all of it loads: the text is in the file. */
+static void with_compiler(void)
+{
+	struct mk_ctx *ctx = context();
+
+	EXPECT(!fake.compiles);
+	EXPECT(!mk_module_load(ctx, in_dir("a.mkm"), 0, NULL));
+	EXPECT(!fake.compiles);
+	EXPECT(!mk_module_load(ctx, in_dir("b.mkm"), 0, NULL));
+	EXPECT(fake.compiles == 1);
+	EXPECT(!mk_module_load(ctx, in_dir("old.mkm"), 0, NULL));
+	EXPECT(fake.compiles == 2);
+	EXPECT(mk_ctx_destroy(ctx, SUPPORT_NS) == 0);
+}
+
+static void prebuilt(void **state)
+{
+	struct mk_ctx *ctx = context();
+	struct mk_ctx_params p = { .size = sizeof(p) };
+
+	(void)state;
+	support_ctx_end(ctx); /* the kernel alone is in the cache now */
+	put("a.c", SOURCE("prebuilt_a"));
+	put("b.c", SOURCE("prebuilt_b"));
+	put("old.c", SOURCE("prebuilt_old"));
+	compile("cpu,cuda:sm_75,cuda:sm_90", "a.c", "a.mkm");
+	compile("cuda", "b.c", "b.mkm"); /* for the device that is here */
+	compile("cuda:sm_75", "old.c", "old.mkm");
+	compile(NULL, "old.c", "cpu.mkm");
+	apart("without_compiler");
+	apart("with_compiler");
+	p.engine = "cpu";
+	assert_int_equal(mk_ctx_create(&p, &ctx), 0);
+	assert_int_equal(mk_module_load(ctx, in_dir("a.mkm"), 0, NULL), 0);
+	assert_int_equal(mk_module_load(ctx, in_dir("b.mkm"), 0, NULL),
+			 -MK_EMODULE);
+	support_error(-MK_EMODULE, "no image for engine cpu", "for cuda on any",
+		      NULL);
+	support_ctx_end(ctx);
+}
+
+static void bad_targets(void **state)
+{
+	struct mk_ctx_params p = { .size = sizeof(p), .engine = "cuda:90" };
+
+	(void)state;
+	put("a.c", SOURCE("a"));
+	assert_int_equal(mk_module_compile(&p, in_dir("a.c"), in_dir("x")),
+			 -EINVAL);
+	support_error(-EINVAL, "\"cuda:90\"", "cuda:sm_90", NULL);
+	p.engine = "cuda:sm_20";
+	assert_int_equal(mk_module_compile(&p, in_dir("a.c"), in_dir("x")),
+			 -MK_EENGINE);
+	support_error(-MK_EENGINE, "2.0", "7.5 to 9.0", NULL);
+	p.engine = "cuda:sm_90,quantum";
+	assert_int_equal(mk_module_compile(&p, in_dir("a.c"), in_dir("x")),
+			 -MK_EENGINE);
+	support_error(-MK_EENGINE, "quantum", NULL);
+	p.engine = "cuda:sm_90,";
+	assert_int_equal(mk_module_compile(&p, in_dir("a.c"), in_dir("x")), 0);
+	p.engine = "cuda";
+	p.device = 7;
+	assert_int_equal(mk_module_compile(&p, in_dir("a.c"), in_dir("x")),
+			 -MK_EENGINE);
+	support_error(-MK_EENGINE, "device 7", "cuda:sm_90", NULL);
+}
+
+static void within(const struct mkc_bundle *b, size_t bytes)
+{
+	for (unsigned i = 0; i < b->count; i++)
+		assert_true(b->entry[i].offset + b->entry[i].bytes <= bytes);
+}
+
+/* No bytes of a bundle are believed: cut anywhere, or with any word changed,
+ * it is refused or means something that lies within it. */
+static void hostile_bundle(void **state)
+{
+	static const struct mkc_arch arch = { 9, 0 };
+	struct mkc_bundle *b;
+	struct mk_image_view view;
+	unsigned handlers;
+	unsigned char *copy;
+	size_t bytes;
+	int image;
+
+	(void)state;
+	assert_int_equal(mkc_bundle_compile(SOURCE("a"), strlen(SOURCE("a")),
+					    &arch, 1, &handlers, &image), 0);
+	assert_int_equal(handlers, 1);
+	assert_int_equal(mk_image_map(image, &view), 0);
+	copy = malloc(view.bytes);
+	memcpy(copy, view.base, view.bytes);
+	bytes = view.bytes;
+	mk_image_unmap(&view);
+	close(image);
+	assert_int_equal(mkc_bundle_read(copy, bytes, &b), 0);
+	assert_int_equal(b->text_bytes, strlen(SOURCE("a")));
+	mkc_bundle_free(b);
+	for (size_t n = 8; n < bytes; n++) {
+		assert_int_equal(mkc_bundle_read(copy, n, &b), -MK_EMODULE);
+		support_error(-MK_EMODULE, "damaged", NULL);
+	}
+	for (size_t at = 8; at + 8 <= 32 + 40; at += 4)
+		for (unsigned k = 0; k < 3; k++) {
+			static const uint32_t with[] = { 0, 0x7fffffffu, ~0u };
+			uint32_t kept;
+
+			memcpy(&kept, copy + at, 4);
+			memcpy(copy + at, &with[k], 4);
+			if (!mkc_bundle_read(copy, bytes, &b)) {
+				within(b, bytes);
+				mkc_bundle_free(b);
+			}
+			memcpy(copy + at, &kept, 4);
+		}
+	free(copy);
+}
+
+/* ---- bad handlers ----------------------------------------------------- */
+
+static void too_large(void **state)
+{
+	struct mk_ctx *ctx = context();
+
+	(void)state;
+	fake.compile_log = "ptxas error   : Entry function 'mkd_kernel' uses "
+			   "too much shared data (0xed90 bytes, 0xc000 max)";
+	assert_int_equal(mk_module_load_source(ctx, "large.c", SOURCE("large"),
+					       0, NULL), -MK_ECOMPILE);
+	support_error(-MK_ECOMPILE, "60816 bytes", "has 49152", "mk_scratch",
+		      NULL);
+	fake.compile_log = "large.c(2): warning #1: this\n"
+			   "large.c(3): error: that\n";
+	assert_int_equal(mk_module_load_source(ctx, "large.c", SOURCE("large"),
+					       0, NULL), -MK_ECOMPILE);
+	assert_memory_equal(mk_error_last()->text, "large.c(3): error: that",
+			    23);
+	assert_int_equal(mk_error_last()->native, 6);
+	fake.compile_log = NULL;
+	/* it compiles, but no block of our size fits any more */
+	fake.blocks_each = 0;
+	assert_int_equal(mk_module_load_source(ctx, "large.c", SOURCE("large"),
+					       0, NULL), -EINVAL);
+	support_error(-EINVAL, "42 registers a thread", "shared memory",
+		      "4 workers", NULL);
+	fake.blocks_each = 4;
+	/* nothing of it stayed */
+	load(ctx, SOURCE("large"), 0);
+	support_ctx_end(ctx);
+	assert_int_equal(fake.modules, 0);
+}
+
+static void broken_driver_calls(void **state)
+{
+	static const struct {
+		const char *function, *words;
+		int result, code;
+	} cases[] = {
+		{ "cuMemHostRegister_v2", "registering the shared memory", 801,
+		  -MK_EENGINE },
+		{ "cuMemHostRegister_v2", "shared_bytes", MKC_OUT_OF_MEMORY,
+		  -ENOMEM },
+		{ "cuMemAlloc_v2", "scratch_bytes", MKC_OUT_OF_MEMORY,
+		  -ENOMEM },
+		{ "cuMemHostAlloc", "pinned memory", MKC_OUT_OF_MEMORY,
+		  -ENOMEM },
+		{ "cuDevicePrimaryCtxRetain", "opening the device",
+		  MKC_OUT_OF_MEMORY, -ENOMEM },
+		{ "cuStreamCreate", "stream", MKC_OUT_OF_MEMORY, -ENOMEM },
+		{ "cuModuleLoadDataEx", "loading the kernel",
+		  MKC_OUT_OF_MEMORY, -ENOMEM },
+		{ "cuModuleLoadDataEx", "loading the kernel",
+		  MKC_NO_BINARY_FOR_GPU, -MK_EENGINE },
+		{ "cuModuleLoadDataEx", "loading the kernel", 719,
+		  -MK_EDEVLOST },
+	};
+	struct mk_ctx *ctx;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fake_reset();
+		fake.fail_function = cases[i].function;
+		fake.fail_with = cases[i].result;
+		assert_int_equal(create(&ctx), cases[i].code);
+		support_error(cases[i].code, cases[i].words,
+			      "as the test wanted it", NULL);
+		assert_int_equal(mk_error_last()->native, cases[i].result);
+		assert_int_equal(fake.modules + fake.streams +
+				 fake.device_memory + fake.host_memory +
+				 fake.registered + fake.contexts, 0);
+	}
+}
+
+static void nothing_at_all(void)
+{
+	struct mk_ctx *ctx;
+
+	fake.no_nvrtc = true;
+	setenv("XDG_CACHE_HOME", in_dir("empty"), 1);
+	EXPECT(create(&ctx) == -MK_ENOCOMPILER);
+	EXPECT(says("libnvrtc") && says("cache"));
+}
+
+static void no_compiler(void **state)
+{
+	(void)state;
+	apart("nothing_at_all");
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	fake_reset();
+	return 0;
+}
+
+static int run_apart(const char *what)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} all[] = {
+		{ "other_machine", other_machine },
+		{ "other_device", other_device },
+		{ "without_compiler", without_compiler },
+		{ "with_compiler", with_compiler },
+		{ "nothing_at_all", nothing_at_all },
+	};
+
+	snprintf(directory, sizeof(directory), "%s", getenv("XDG_CACHE_HOME"));
+	fake_reset();
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (!strcmp(all[i].name, what)) {
+			all[i].run();
+			return 0;
+		}
+	return 2;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(found_again, begin),
+		cmocka_unit_test_setup(damaged_cache, begin),
+		cmocka_unit_test_setup(foreign_cache, begin),
+		cmocka_unit_test_setup(keys, begin),
+		cmocka_unit_test_setup(prebuilt, begin),
+		cmocka_unit_test_setup(bad_targets, begin),
+		cmocka_unit_test_setup(hostile_bundle, begin),
+		cmocka_unit_test_setup(too_large, begin),
+		cmocka_unit_test_setup(broken_driver_calls, begin),
+		cmocka_unit_test_setup(no_compiler, begin),
+	};
+	char command[64];
+	int r;
+
+	if (getenv(APART))
+		return run_apart(getenv(APART));
+	if (!mkdtemp(directory))
+		return 1;
+	setenv("XDG_CACHE_HOME", directory, 1);
+	fake_reset();
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	snprintf(command, sizeof(command), "rm -rf %s", directory);
+	return system(command) || r;
+}
