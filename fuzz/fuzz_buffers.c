@@ -209,7 +209,8 @@ static void row_promises(const struct row *row, uint64_t sum_before,
 static void run_row(const uint8_t *data, size_t size, bool fix, bool all)
 {
 	_Alignas(16) unsigned char scratch[4096];
-	const struct mk_row_env env = { find, &all };
+	const struct mk_row_env env = { .find = find,
+						 .arg = &all };
 	struct mk_op_row args = { { 1, 1 }, { 2, 1 }, { 3, 1 }, { 4, 1 } };
 	struct mk_control_info before;
 	struct row row;

@@ -112,10 +112,11 @@ static void put(size_t offset, size_t bytes, uint64_t value)
 #define AT(type, field) offsetof(struct type, field), \
 			sizeof(((struct type *)0)->field)
 
-/* Must a struct of this size be taken for one of `known` bytes? */
-static int size_code(size_t known)
+/* Must a struct of this size be taken for one of `known` bytes, or of the
+ * `first` that it once had? */
+static int size_code(size_t known, size_t first)
 {
-	if (params_size < known)
+	if (params_size < known && params_size != first)
 		return -EINVAL;
 	for (size_t i = known; i < params_size; i++)
 		if (params[i])
@@ -168,12 +169,23 @@ static void tame_ctx(unsigned options)
 		   options & 0x80 ? "/nonexistent/worker" : NULL);
 	put_string(offsetof(struct mk_ctx_params, compiler),
 		   options & 0x80 ? "" : NULL);
+	put_string(offsetof(struct mk_ctx_params, evidence_dir),
+		   options & 0x80 ? "/nonexistent/evidence" : NULL);
 }
 
 /* A field that has to be refused, whatever else there is. */
 static bool ctx_refused(void)
 {
-	return get(AT(mk_ctx_params, isolation)) > MK_ISOLATION_NONE ||
+	uint64_t hang = get(AT(mk_ctx_params, hang_ns));
+
+	return get(AT(mk_ctx_params, recovery)) > MK_RECOVERY_BUDGET ||
+	       get(AT(mk_ctx_params, restarts_max)) > 1u << 30 ||
+	       get(AT(mk_ctx_params, restart_delay_ns)) >
+		       UINT64_C(3600000000000) ||
+	       (hang && hang < 1000000) ||
+	       (get(AT(mk_ctx_params, recovery)) > MK_RECOVERY_OFF &&
+		get(AT(mk_ctx_params, isolation)) == MK_ISOLATION_NONE) ||
+	       get(AT(mk_ctx_params, isolation)) > MK_ISOLATION_NONE ||
 	       get(AT(mk_ctx_params, workers)) > 1024 ||
 	       get(AT(mk_ctx_params, buffers_max)) > 1u << 20 ||
 	       get(AT(mk_ctx_params, scratch_bytes)) > 64u << 20 ||
@@ -211,7 +223,9 @@ static void use_ctx(struct mk_ctx *made)
 static void try_ctx(unsigned options)
 {
 	struct mk_ctx *made = (void *)&made;
-	int wrong = size_code(sizeof(struct mk_ctx_params)), r;
+	int wrong = size_code(
+		    sizeof(struct mk_ctx_params),
+		    offsetof(struct mk_ctx_params, recovery)), r;
 
 	if (!wrong || wrong == -E2BIG)
 		tame_ctx(options);
@@ -272,7 +286,8 @@ static void use_queue(struct mk_queue *q)
 static void try_queue(void)
 {
 	struct mk_queue *q = (void *)&q;
-	int wrong = size_code(sizeof(struct mk_queue_params)), r;
+	int wrong = size_code(sizeof(struct mk_queue_params),
+				  sizeof(struct mk_queue_params)), r;
 
 	r = mk_queue_create(ctx, (const void *)params, &q);
 	if (wrong)
@@ -352,7 +367,8 @@ static void try_dispatch(void)
 	struct mk_dispatch_output out;
 	uint64_t readback = get(AT(mk_dispatch_params, readback));
 	uint64_t timeout = get(AT(mk_dispatch_params, timeout_ns));
-	int wrong = size_code(sizeof(struct mk_dispatch_params)), r;
+	int wrong = size_code(sizeof(struct mk_dispatch_params),
+				  sizeof(struct mk_dispatch_params)), r;
 	unsigned parts;
 
 	memset(&out, 0xa5, sizeof(out));
@@ -377,7 +393,8 @@ static void try_dispatch(void)
 static void try_control(void)
 {
 	const int64_t most = mk_control_bytes(65536);
-	int wrong = size_code(sizeof(struct mk_control_params));
+	int wrong = size_code(sizeof(struct mk_control_params),
+				  sizeof(struct mk_control_params));
 	uint64_t words = get(AT(mk_control_params, observables));
 	uint64_t tenants = get(AT(mk_control_params, tenants));
 	uint64_t shutdown = get(AT(mk_control_params, shutdown));

@@ -119,6 +119,14 @@ enum mk_isolation {
 				   * that crashes takes the caller with it */
 };
 
+/** What becomes of a context whose device or worker process is lost. */
+enum mk_recovery {
+	MK_RECOVERY_DEFAULT = 0, /* process: BUDGET; none: OFF */
+	MK_RECOVERY_OFF = 1,    /* it stays lost until mk_ctx_recover() */
+	MK_RECOVERY_ONCE = 2,   /* the first loss is recovered from */
+	MK_RECOVERY_BUDGET = 3  /* restarts_max in restart_window_ns */
+};
+
 struct mk_ctx_params {
 	uint32_t size;          /* sizeof(struct mk_ctx_params) */
 	uint32_t isolation;     /* enum mk_isolation */
@@ -151,6 +159,26 @@ struct mk_ctx_params {
 				 * context of the device is retained */
 	void *native_stream;    /* CUstream for the kernel; NULL: a
 				 * non-blocking one of its own */
+
+	/* What happens when something goes wrong. Isolation none cannot
+	 * restart anything: recovery must be OFF, or left at 0; hangs are
+	 * told of by mk_ctx_error() and cannot be ended. */
+	uint32_t recovery;      /* enum mk_recovery */
+	uint32_t restarts_max;  /* budget within the window; 0: 16. A restart
+				 * that fails counts */
+	uint64_t restart_window_ns; /* 0: 60 s */
+	uint64_t restart_delay_ns; /* before the second restart within the
+				 * window; doubles with each further one, up
+				 * to 1,024 times; 0: 1 ms */
+	uint64_t hang_ns;       /* a slot that makes no progress for so long is
+				 * asked to end (mk_cancelled()); 0: 30 s, at
+				 * least 1 ms; MK_FOREVER: never */
+	uint64_t grace_ns;      /* if it has not ended this much later the
+				 * worker process is killed; 0: a tenth of
+				 * hang_ns, or 1 s if that is less */
+	const char *evidence_dir; /* what was going on at each loss is written
+				 * into files here; NULL: mk_ctx_evidence()
+				 * only */
 };
 
 /**
@@ -181,8 +209,9 @@ MK_API int mk_ctx_create(const struct mk_ctx_params *params,
  *
  * Queues still open are stopped: slots not yet claimed end with
  * -MK_ECANCELLED, slots that run may finish until the deadline. With
- * isolation process the worker process is killed if it has not ended by
- * then, and always reaped. With isolation none a handler that does not
+ * isolation process the worker process is killed at once if a slot has not
+ * ended by then, and within a second if all have; it is always reaped. With
+ * isolation none a handler that does not
  * return cannot be ended: then -ETIME is returned, the context stays valid,
  * and the call may be repeated.
  *
@@ -194,6 +223,13 @@ MK_API int mk_ctx_create(const struct mk_ctx_params *params,
 MK_API int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns);
 
 /** What a context turned out to be. */
+/** What mk_ctx_info.state says. */
+enum mk_ctx_state {
+	MK_CTX_ALIVE = 0,
+	MK_CTX_LOST = 1,      /* until mk_ctx_recover() */
+	MK_CTX_RECOVERING = 2 /* lost, and on its way back by itself */
+};
+
 struct mk_ctx_info {
 	char engine[16];
 	char device_name[64];
@@ -210,38 +246,24 @@ struct mk_ctx_info {
 	uint32_t abi;
 	uint32_t fingerprint;
 	uint32_t sm_count;      /* that the kernel takes at most; cpu: 0 */
+	uint32_t recovery;      /* OFF, ONCE or BUDGET */
+	uint32_t state;         /* enum mk_ctx_state */
 	uint32_t reserved;
+	uint64_t hang_ns;
+	uint64_t grace_ns;
 };
 
 /** Thread-safe; takes a lock. */
 MK_API int mk_ctx_info(struct mk_ctx *ctx, struct mk_ctx_info *out);
 
 /**
- * The first failure of this context since it was made or recovered: the
- * cause, not what followed from it. A lost device is sticky.
+ * The first failure of this context since it was made or last recovered,
+ * by itself or by mk_ctx_recover(): the cause, not what followed from it. A
+ * lost device is sticky. See mk_ctx_evidence() for the past.
  *
  * @return 1 if there was one and *out was written, else 0.
  */
 MK_API int mk_ctx_error(struct mk_ctx *ctx, struct mk_error *out);
-
-/** Counts of a context over all its queues and workers, as they happened. */
-struct mk_ctx_stats {
-	uint64_t slots;       /* answered by the engine */
-	uint64_t failed;      /* of these, with a negative result */
-	uint64_t cancelled;   /* of these, ended without being run */
-	uint64_t sleeps;      /* times a worker slept */
-	uint64_t wakes;       /* workers woken by the host */
-	uint64_t wakes_engine; /* workers woken by other workers */
-	uint64_t launches;    /* starts of the resident kernel or threads */
-	uint64_t restarts;    /* of the worker process */
-	uint64_t commands;    /* messages to the worker process */
-	uint64_t by_tenant[MK_TENANTS];
-	uint64_t by_priority[MK_PRIORITIES];
-	uint64_t by_opcode[MK_OPCODES];
-};
-
-/** Thread-safe; reads shared memory, no system call. */
-MK_API int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out);
 
 /**
  * Make the engine step aside: running slots finish, no slot starts, until
@@ -263,20 +285,6 @@ MK_API int mk_ctx_quiesce(struct mk_ctx *ctx, uint64_t timeout_ns);
 
 /** @retval -EALREADY  the context is not quiesced. */
 MK_API int mk_ctx_resume(struct mk_ctx *ctx);
-
-/**
- * Bring a lost context back: a new worker process, the queues, buffers and
- * modules handed to it again. Buffers keep, get back or lose their content as
- * their flags say (enum mk_buffer_flags). Slots
- * that no worker had claimed run; slots that were claimed and not answered
- * end with -MK_EMAYRUN, unless flagged MK_SLOT_IDEMPOTENT: those run again.
- *
- * @retval -EALREADY     the context is not lost.
- * @retval -EOPNOTSUPP   isolation none: the engine shares the caller's fate.
- * @retval -MK_EWORKER   the new worker process could not be started; the
- *                       context stays lost.
- */
-MK_API int mk_ctx_recover(struct mk_ctx *ctx, uint64_t timeout_ns);
 
 /* ---- queues ----------------------------------------------------------- */
 
@@ -408,7 +416,12 @@ MK_API int mk_queue_fill(struct mk_queue *q, struct mk_slot *slot,
 /**
  * Give a slot that was got, and not yet submitted, a deadline: an absolute
  * time of CLOCK_MONOTONIC. If it passes before a worker starts the slot, the
- * slot ends with -MK_EDEADLINE and is not run. The handler can read it.
+ * slot ends with -MK_EDEADLINE and is not run. If it passes while the slot
+ * runs, the handler is asked to end: mk_cancelled() becomes true within some
+ * milliseconds, and if it then gives up with -MK_ECANCELLED the slot ends with
+ * -MK_EOVERRUN; an answer that it gives instead stands. Nobody is killed for
+ * being late, only for making no progress: mk_ctx_params.hang_ns. The handler
+ * can read the deadline.
  */
 MK_API int mk_slot_deadline(struct mk_queue *q, struct mk_slot *slot,
 			    uint64_t deadline_ns);
@@ -504,6 +517,13 @@ MK_API int mk_queue_event_fd(struct mk_queue *q);
  */
 MK_API int mk_queue_cancel(struct mk_queue *q, uint64_t user_data);
 
+/** The same for every slot that is in flight. From any thread; slots that are
+ * submitted meanwhile may be asked or not.
+ *
+ * @return how many unanswered slots were asked.
+ */
+MK_API int64_t mk_queue_cancel_all(struct mk_queue *q);
+
 /**
  * Wait until every submitted slot has its answer, reaped or not. Other
  * threads should not submit meanwhile.
@@ -520,33 +540,6 @@ MK_API int64_t mk_queue_drain(struct mk_queue *q, uint64_t timeout_ns);
  * @return the slots that had no answer at the deadline; 0: stopped clean.
  */
 MK_API int64_t mk_queue_stop(struct mk_queue *q, uint64_t timeout_ns);
-
-/** Counts of a queue; submitted = ok + failed + ready + in_flight. */
-struct mk_queue_stats {
-	uint64_t submitted;   /* slots published */
-	uint64_t ok;          /* reaped with a result >= 0 */
-	uint64_t failed;      /* reaped with a negative result, in all; below by
-			       * ending */
-	uint64_t faulted;     /* -MK_EFAULT */
-	uint64_t bad_opcode;  /* -MK_EOPCODE */
-	uint64_t bad_args;    /* -MK_EARGS, -MK_ERANGE, -MK_ESTALE,
-			       * -MK_EFOREIGN, -MK_EACCESS, -MK_EVOLATILE */
-	uint64_t expired;     /* -MK_EDEADLINE, -MK_EOVERRUN */
-	uint64_t cancelled;   /* -MK_ECANCELLED */
-	uint64_t lost;        /* -MK_ENOTRUN, -MK_EMAYRUN, -MK_EPOISON */
-	uint64_t other;       /* any other code of a handler's own */
-	uint64_t ready;       /* answered, not yet advanced */
-	uint64_t in_flight;   /* published, no answer yet */
-	uint64_t got;         /* got, not yet published */
-	uint64_t full;        /* get found no room */
-	uint64_t doorbells;   /* system calls to wake a worker */
-	uint64_t waits;       /* times a waiter slept */
-	uint64_t in_flight_high; /* most slots ever between get and advance */
-	uint64_t event_signals;  /* event fd re-armed */
-};
-
-/** To be called by the thread that reaps; reads shared memory. */
-MK_API int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out);
 
 /** Entries of the ring. */
 MK_API uint32_t mk_queue_entries(const struct mk_queue *q);
@@ -792,6 +785,8 @@ MK_API int mk_handler_find(struct mk_ctx *ctx, const char *name,
 MK_API int mk_handler_list(struct mk_ctx *ctx, struct mk_handler_info *out,
 			   unsigned n);
 
+#include <megakernel/stats.h>
+#include <megakernel/recovery.h>
 #include <megakernel/dispatch.h>
 
 #ifdef __cplusplus

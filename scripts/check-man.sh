@@ -37,7 +37,8 @@ done
 
 # Calls of the headers: MK_API and inline ones.
 cat ../include/megakernel.h ../include/megakernel/dispatch.h \
-	../include/megakernel/cuda.h |
+	../include/megakernel/cuda.h ../include/megakernel/recovery.h \
+	../include/megakernel/stats.h |
 	tr '\n\t' '  ' >"$work/headers"
 grep -oE '(MK_API|static inline) [^;({]*\(' "$work/headers" |
 	sed 's/ *($//; s/.*[ *]//' | grep '^mk_' | sort -u >"$work/calls"

@@ -80,6 +80,7 @@ typedef unsigned long long uintptr_t;
 	X(MK_EFULL, 5014, "the IO queue or debug log is full")               \
 	X(MK_EACCESS, 5015, "the buffer may only be read")                   \
 	X(MK_EVOLATILE, 5016, "the buffer's content was lost with the device") \
+	X(MK_EHUNG, 5017, "the handler made no progress and was ended")      \
 	/* 5101..5199: this queue */                                         \
 	X(MK_ESTOPPED, 5101, "the queue was stopped and takes no more work") \
 	X(MK_ENOTGOT, 5102, "the slots were not got from this queue")        \
@@ -372,6 +373,8 @@ enum mk_queue_mode {
 #define MK_HANDED (1ull << 32)    /* bits 32..47: attentive, still waking */
 #define MK_ATTENTION(word, unit) ((uint32_t)((word) / (unit)) & 0xffffu)
 
+#define MK_WORDS_BYTES 248u
+
 /* Offset 0 of the shared memory. */
 struct mk_context_block {
 	struct mk_wire_header header;
@@ -390,20 +393,39 @@ struct mk_context_block {
 	/* line 3: who is awake, see MK_ATTENTIVE; both sides CAS seq_cst */
 	uint64_t attention;
 	uint32_t reserved3[14];
+	/* line 4: the engine's last words, before state is FAILED */
+	int32_t words_native;      /* code of the driver, or errno */
+	uint32_t reserved4;
+	char words[MK_WORDS_BYTES];
 };
 
-/* What one worker is doing; written by it alone, relaxed unless said. */
+#define MK_NO_QUEUE 0xffffffffu
+
+/*
+ * What one worker is doing; written by it alone, relaxed unless said. The
+ * first line is what is looked at when it hangs, or has died: ticket, queue
+ * and opcode are written before the handler begins, and stay until the next
+ * slot, so that a slot that no worker names was never begun.
+ */
 struct mk_worker_block {
 	uint64_t ticket;
-	uint32_t queue;     /* index of the queue in the engine */
+	uint32_t queue;     /* index in the engine; MK_NO_QUEUE: none yet */
 	uint32_t opcode;
-	uint32_t running;   /* odd while a handler runs; store-release */
-	uint32_t reserved0;
+	uint32_t running;   /* odd while a slot is in hand; store-release */
+	uint32_t beat;      /* changes: the slot goes on, see mk_progress() */
+	uint64_t started_ns; /* CLOCK_MONOTONIC; 0: not known */
+	uint64_t fault_address; /* where a handler crashed */
+	int32_t fault_signal; /* the signal; store-release, after the others */
+	int32_t fault_code; /* si_code of it */
+	uint64_t reserved0[2];
+	/* line 1 */
 	uint64_t slots;     /* answered */
 	uint64_t failed;    /* answered with a negative result */
 	uint64_t cancelled; /* ended without being run */
 	uint64_t sleeps;    /* times it slept */
 	uint64_t wakes;     /* workers it woke */
+	uint64_t reserved1[3];
+	/* line 2 */
 	uint64_t tenant[MK_TENANTS];
 	uint64_t priority[8];
 	uint64_t opcodes[MK_OPCODES];
@@ -485,9 +507,12 @@ MK_ASSERT_SIZE(struct mk_io_record, 64);
 MK_ASSERT_AT(struct mk_context_block, state, 64);
 MK_ASSERT_AT(struct mk_context_block, bell, 128);
 MK_ASSERT_AT(struct mk_context_block, attention, 192);
-MK_ASSERT_SIZE(struct mk_context_block, 256);
-MK_ASSERT_AT(struct mk_worker_block, tenant, 64);
-MK_ASSERT_SIZE(struct mk_worker_block, 2688);
+MK_ASSERT_AT(struct mk_context_block, words, 264);
+MK_ASSERT_SIZE(struct mk_context_block, 512);
+MK_ASSERT_AT(struct mk_worker_block, fault_signal, 40);
+MK_ASSERT_AT(struct mk_worker_block, slots, 64);
+MK_ASSERT_AT(struct mk_worker_block, tenant, 128);
+MK_ASSERT_SIZE(struct mk_worker_block, 2752);
 MK_ASSERT_AT(struct mk_queue_block, mode, 64);
 MK_ASSERT_AT(struct mk_queue_block, claim, 128);
 MK_ASSERT_AT(struct mk_queue_block, waiters, 192);

@@ -130,6 +130,7 @@ struct mk_task {
 	uint32_t io_capacity;
 	uint32_t reserved;
 	void *engine;
+	uint32_t *beat;      /* of the worker's block; NULL: nobody looks */
 };
 
 typedef int32_t (*mk_handler_fn)(struct mk_task *task, const void *args);
@@ -273,6 +274,21 @@ MK_FN int mk_cancelled(const struct mk_task *task)
 	/* pairs with the store-release in mk_queue_cancel() */
 	return __atomic_load_n(task->cancel, __ATOMIC_ACQUIRE) ==
 	       task->cancel_mark;
+#endif
+}
+
+/**
+ * Say that this slot goes on. A handler that runs longer than the context's
+ * hang_ns calls it now and then, or is taken for hung and ended. One store.
+ */
+MK_FN void mk_progress(const struct mk_task *task)
+{
+	if (!task->beat)
+		return;
+#if MK_CUDA
+	*(volatile uint32_t *)task->beat += 1u;
+#else
+	__atomic_store_n(task->beat, *task->beat + 1u, __ATOMIC_RELAXED);
 #endif
 }
 

@@ -219,7 +219,7 @@ int mk_buffer_open(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 	int r;
 
 	pthread_mutex_lock(&ctx->lock);
-	r = mk_ctx_check(ctx, operation);
+	r = mk_ctx_ready(ctx, operation);
 	if (r)
 		goto out;
 	index = entry_take(ctx);
@@ -273,6 +273,7 @@ int mk_buffer_destroy(struct mk_ctx *ctx, mk_buffer_t buffer,
 	int r = 0;
 
 	pthread_mutex_lock(&ctx->lock);
+	mk_ctx_await(ctx);
 	e = mk_buffer_named(ctx, buffer, "mk_buffer_destroy");
 	if (!e) {
 		r = mk_error_last()->code;

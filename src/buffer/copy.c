@@ -141,6 +141,7 @@ static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 	int r = 0;
 
 	pthread_mutex_lock(&ctx->lock);
+	mk_ctx_await(ctx);
 	e = mk_buffer_entry_of(ctx, buffer, operation);
 	r = e ? check_range(e, offset, bytes, operation) :
 		mk_error_last()->code;

@@ -116,6 +116,7 @@ int mk_buffer_checkpoint(struct mk_ctx *ctx, mk_buffer_t buffer)
 	int r;
 
 	pthread_mutex_lock(&ctx->lock);
+	mk_ctx_await(ctx);
 	e = mk_buffer_named(ctx, buffer, "mk_buffer_checkpoint");
 	if (!e)
 		r = mk_error_last()->code;
@@ -139,6 +140,7 @@ int mk_buffer_renew(struct mk_ctx *ctx, mk_buffer_t buffer, mk_buffer_t *out)
 	int r = 0;
 
 	pthread_mutex_lock(&ctx->lock);
+	mk_ctx_await(ctx);
 	e = mk_buffer_named(ctx, buffer, "mk_buffer_renew");
 	if (e)
 		*out = (uint64_t)e->generation << 32 | index;

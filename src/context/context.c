@@ -13,6 +13,8 @@
 #include "base/order.h"
 #include "base/params.h"
 #include "buffer/buffer.h"
+#include "context/evidence.h"
+#include "context/keeper.h"
 #include "context/region.h"
 #include "dispatch/dispatcher.h"
 #include "module/builtin.h"
@@ -24,6 +26,9 @@
 #define BUFFERS_MAX (1u << 20)
 #define SCRATCH_MAX (64u << 20)
 #define SHARED_MAX (1ull << 32) /* offsets in a block are 32-bit */
+#define RESTARTS_MAX (1u << 30)
+#define HANG_LEAST_NS 1000000u
+#define NS_PER_S 1000000000ull
 
 static int bad(const char *field, uint64_t value, const char *limit)
 {
@@ -57,18 +62,57 @@ static uint64_t default_heap(uint64_t shared)
 	return most > MK_REGION_GRAIN ? most : MK_REGION_GRAIN;
 }
 
+/* What happens when something goes wrong. */
+static int loss_params(struct mk_ctx_params *p)
+{
+	bool process = p->isolation == MK_ISOLATION_PROCESS;
+
+	if (!p->recovery)
+		p->recovery = process ? MK_RECOVERY_BUDGET : MK_RECOVERY_OFF;
+	if (!p->restarts_max)
+		p->restarts_max = 16;
+	if (!p->restart_window_ns)
+		p->restart_window_ns = 60 * NS_PER_S;
+	if (!p->restart_delay_ns)
+		p->restart_delay_ns = 1000000;
+	if (!p->hang_ns)
+		p->hang_ns = 30 * NS_PER_S;
+	if (!p->grace_ns)
+		p->grace_ns = p->hang_ns / 10 < NS_PER_S ? p->hang_ns / 10 :
+							   NS_PER_S;
+	if (p->recovery > MK_RECOVERY_BUDGET)
+		return bad("recovery", p->recovery,
+			   "a value of enum mk_recovery");
+	if (p->recovery != MK_RECOVERY_OFF && !process)
+		return bad("recovery", p->recovery,
+			   "MK_RECOVERY_OFF or 0 with isolation none, which "
+			   "has nothing that could be restarted");
+	if (p->restarts_max > RESTARTS_MAX)
+		return bad("restarts_max", p->restarts_max, "at most 2^30");
+	if (p->restart_delay_ns > 3600 * NS_PER_S)
+		return bad("restart_delay_ns", p->restart_delay_ns,
+			   "at most an hour");
+	if (p->hang_ns < HANG_LEAST_NS)
+		return bad("hang_ns", p->hang_ns,
+			   "1 ms or more, or 0 for 30 s");
+	return 0;
+}
+
 /* Defaults and limits. What the engine decides is filled in later. */
 static int ctx_params(struct mk_ctx_params *p,
 		      const struct mk_ctx_params *given)
 {
 	const uint64_t grain = MK_REGION_GRAIN - 1;
-	/* the first version of the struct ended before sm_count */
-	int r = mk_params_copy(p, sizeof(*p),
-			       offsetof(struct mk_ctx_params, sm_count),
-			       given, "mk_ctx_create");
+	const uint32_t first = MK_OFFSETOF(struct mk_ctx_params, sm_count);
+	const uint32_t second = MK_OFFSETOF(struct mk_ctx_params, recovery);
+	int r = mk_params_copy(p, sizeof(*p), first, given, "mk_ctx_create");
 
 	if (r)
 		return r;
+	/* the struct as it is, or as it once was: nothing that ends within a
+	 * field */
+	if (p->size < sizeof(*p) && p->size != first && p->size != second)
+		return bad("size", p->size, "sizeof(struct mk_ctx_params)");
 	if (!p->isolation)
 		p->isolation = MK_ISOLATION_PROCESS;
 	if (!p->buffers_max)
@@ -106,7 +150,7 @@ static int ctx_params(struct mk_ctx_params *p,
 	if (!p->heap_bytes)
 		p->heap_bytes = default_heap(p->shared_bytes);
 	p->heap_bytes = (p->heap_bytes + grain) & ~grain;
-	return 0;
+	return loss_params(p);
 }
 
 /* What only a GPU has. */
@@ -236,12 +280,49 @@ static int ctx_region(struct mk_ctx *ctx, const struct mk_ctx_params *p)
 	b->workers = p->workers;
 	b->workers_offset = sizeof(*b);
 	ctx->workers = (void *)(ctx->region.base + sizeof(*b));
+	ctx->region.workers_offset = sizeof(*b);
+	ctx->loss.named = calloc((size_t)p->workers + 1,
+				 sizeof(*ctx->loss.named));
+	if (!ctx->loss.named)
+		return no_memory();
+	mk_workers_reset(ctx);
 	return 0;
+}
+
+void mk_workers_reset(struct mk_ctx *ctx)
+{
+	for (uint32_t i = 0; i < ctx->config.workers; i++) {
+		struct mk_worker_block *w = &ctx->workers[i];
+
+		mk_store_relaxed(&w->running, 0);
+		mk_store_relaxed(&w->ticket, 0);
+		mk_store_relaxed(&w->started_ns, 0);
+		mk_store_relaxed(&w->fault_signal, 0);
+		mk_store_release(&w->queue, MK_NO_QUEUE);
+	}
 }
 
 static void proxy_lost(void *arg, const struct mk_error *why)
 {
 	mk_ctx_lost(arg, why);
+}
+
+static void proxy_starting(void *arg, struct mk_engine *e)
+{
+	struct mk_ctx *ctx = arg;
+
+	pthread_mutex_lock(&ctx->kill_lock);
+	ctx->victim = e;
+	pthread_mutex_unlock(&ctx->kill_lock);
+}
+
+/* Isolation none: the engine says so itself. */
+static void engine_failed(void *arg)
+{
+	struct mk_error why = { .code = -MK_EDEVLOST, .operation = "engine",
+				.text = "the engine lost its device" };
+
+	mk_ctx_lost(arg, &why);
 }
 
 int mk_ctx_start(struct mk_ctx *ctx)
@@ -255,6 +336,7 @@ int mk_ctx_start(struct mk_ctx *ctx)
 			.command_ns = ctx->command_ns,
 			.commands = &ctx->commands,
 			.lost = proxy_lost,
+			.starting = proxy_starting,
 			.arg = ctx,
 		};
 
@@ -265,6 +347,8 @@ int mk_ctx_start(struct mk_ctx *ctx)
 			return r;
 	} else {
 		ctx->ops = ctx->real;
+		ctx->region.failed = engine_failed;
+		ctx->region.failed_arg = ctx;
 		r = ctx->ops->open(&ctx->config, &ctx->region, &ctx->engine);
 		if (r)
 			return r;
@@ -282,6 +366,8 @@ int mk_ctx_start(struct mk_ctx *ctx)
 /* What remains when no engine runs any more. */
 static void ctx_free(struct mk_ctx *ctx)
 {
+	mk_keeper_free(ctx);
+	mk_evidence_free(ctx);
 	mk_module_forget_all(ctx);
 	mk_buffers_fini(&ctx->buffers);
 	mk_space_fini(&ctx->shared);
@@ -290,6 +376,11 @@ static void ctx_free(struct mk_ctx *ctx)
 	free(ctx->cache_dir);
 	free(ctx->worker_path);
 	free(ctx->compiler);
+	free(ctx->evidence_dir);
+	free(ctx->loss.named);
+	pthread_cond_destroy(&ctx->returned);
+	pthread_mutex_destroy(&ctx->kill_lock);
+	pthread_mutex_destroy(&ctx->names_lock);
 	pthread_mutex_destroy(&ctx->lock);
 	pthread_mutex_destroy(&ctx->error_lock);
 	pthread_mutex_destroy(&ctx->list_lock);
@@ -316,8 +407,15 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 		return r;
 	if (copy_string(&ctx->cache_dir, p->cache_dir) ||
 	    copy_string(&ctx->worker_path, p->worker_path) ||
-	    copy_string(&ctx->compiler, p->compiler))
+	    copy_string(&ctx->compiler, p->compiler) ||
+	    copy_string(&ctx->evidence_dir, p->evidence_dir))
 		return no_memory();
+	ctx->recovery = p->recovery;
+	ctx->restarts_max = p->restarts_max;
+	ctx->restart_window_ns = p->restart_window_ns;
+	ctx->restart_delay_ns = p->restart_delay_ns;
+	ctx->hang_ns = p->hang_ns;
+	ctx->grace_ns = p->grace_ns;
 	ctx->isolation = p->isolation;
 	ctx->command_ns = p->command_ns;
 	ctx->config.device = p->device;
@@ -334,7 +432,18 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	if (r)
 		return r;
 	builtins_add(ctx);
-	return mk_ctx_start(ctx);
+	/* before there is anything to lose */
+	r = mk_keeper_start(ctx);
+	if (r)
+		return r;
+	r = mk_ctx_start(ctx);
+	if (r) {
+		struct mk_error why = *mk_error_last();
+
+		mk_keeper_stop(ctx);
+		mk_error_copy(&why);
+	}
+	return r;
 }
 
 int mk_ctx_create(const struct mk_ctx_params *params, struct mk_ctx **out)
@@ -353,6 +462,9 @@ int mk_ctx_create(const struct mk_ctx_params *params, struct mk_ctx **out)
 	pthread_mutex_init(&ctx->lock, NULL);
 	pthread_mutex_init(&ctx->error_lock, NULL);
 	pthread_mutex_init(&ctx->list_lock, NULL);
+	pthread_mutex_init(&ctx->kill_lock, NULL);
+	pthread_mutex_init(&ctx->names_lock, NULL);
+	pthread_cond_init(&ctx->returned, NULL);
 	r = ctx_open(ctx, &p);
 	if (r) {
 		ctx_free(ctx);
@@ -371,6 +483,26 @@ static void stop_queues(struct mk_ctx *ctx, uint64_t deadline)
 		mk_queue_drain(q, mk_time_left(deadline));
 }
 
+static bool unanswered(const struct mk_ctx *ctx)
+{
+	for (const struct mk_queue *q = ctx->queues; q; q = q->list)
+		if (mk_queue_unanswered(q))
+			return true;
+	return false;
+}
+
+/* Isolation none, and a handler still runs: the context stays valid. */
+static int destroy_later(struct mk_ctx *ctx, int code)
+{
+	struct mk_error why = *mk_error_last();
+
+	mk_keeper_free(ctx);
+	if (mk_keeper_start(ctx))
+		ctx->keeper = NULL; /* it does without */
+	mk_error_copy(&why);
+	return code;
+}
+
 int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
 	uint64_t deadline = mk_deadline_after(timeout_ns);
@@ -379,19 +511,21 @@ int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 
 	if (!ctx)
 		return 0;
+	mk_keeper_stop(ctx);
 	if (ctx->isolation == MK_ISOLATION_PROCESS &&
-	    mk_load_acquire(&ctx->lost) && ctx->engine) {
-		mk_proxy_kill(ctx->engine);
-		ctx->engine = NULL;
-	}
+	    mk_load_acquire(&ctx->lost))
+		mk_ctx_drop_engine(ctx);
 	/* a paused engine could not end what is queued */
 	if (ctx->quiesced && ctx->engine && !ctx->ops->resume(ctx->engine))
 		ctx->quiesced = 0;
 	stop_queues(ctx, deadline);
+	/* a slot that still runs has had its time */
+	if (ctx->isolation == MK_ISOLATION_PROCESS && unanswered(ctx))
+		mk_ctx_drop_engine(ctx);
 	if (ctx->engine)
 		r = ctx->ops->close(ctx->engine, mk_time_left(deadline));
 	if (r)
-		return r;
+		return destroy_later(ctx, r);
 	ctx->engine = NULL;
 	mk_dispatcher_free(ctx->dispatcher);
 	while (ctx->queues) {
@@ -418,6 +552,10 @@ int mk_ctx_info(struct mk_ctx *ctx, struct mk_ctx_info *out)
 	out->workers = ctx->config.workers;
 	if (ctx->isolation == MK_ISOLATION_PROCESS && ctx->engine)
 		out->worker_pid = mk_proxy_pid(ctx->engine);
+	out->state = mk_load_acquire(&ctx->lost);
+	out->recovery = ctx->recovery;
+	out->hang_ns = ctx->hang_ns;
+	out->grace_ns = ctx->grace_ns;
 	out->queues = ctx->queue_count;
 	out->buffers = ctx->buffers.live;
 	for (unsigned i = 0; i < MK_OPCODES; i++)
@@ -437,6 +575,27 @@ static void add_words(uint64_t *to, const uint64_t *from, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		to[i] += mk_load_relaxed(&from[i]);
+}
+
+static void loss_stats(const struct mk_loss_counts *c,
+		       struct mk_ctx_stats *out)
+{
+	out->losses = mk_load_relaxed(&c->losses);
+	out->crashes = mk_load_relaxed(&c->crashes);
+	out->hangs = mk_load_relaxed(&c->hangs);
+	out->deaths = mk_load_relaxed(&c->deaths);
+	out->restarts_failed = mk_load_relaxed(&c->restarts_failed);
+	out->replayed = mk_load_relaxed(&c->replayed);
+	out->faulted = mk_load_relaxed(&c->faulted);
+	out->hung = mk_load_relaxed(&c->hung);
+	out->overrun = mk_load_relaxed(&c->overrun);
+	out->may_run = mk_load_relaxed(&c->may_run);
+	out->not_run = mk_load_relaxed(&c->not_run);
+	out->poisoned = mk_load_relaxed(&c->poisoned);
+	out->lost_ns = mk_load_relaxed(&c->lost_ns);
+	out->recovered_ns = mk_load_relaxed(&c->recovered_ns);
+	out->recovery_last_ns = mk_load_relaxed(&c->last_ns);
+	out->recovery_max_ns = mk_load_relaxed(&c->max_ns);
 }
 
 int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
@@ -464,6 +623,7 @@ int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
 	out->launches = mk_load_relaxed(&ctx->launches);
 	out->restarts = mk_load_relaxed(&ctx->restarts);
 	out->commands = mk_load_relaxed(&ctx->commands);
+	loss_stats(&ctx->counts, out);
 	return 0;
 }
 
@@ -471,10 +631,14 @@ int mk_ctx_quiesce(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
 	int r;
 
-	pthread_mutex_lock(&ctx->lock);
+	uint64_t deadline = mk_deadline_after(timeout_ns);
+
+	r = mk_ctx_lock_until(ctx, deadline, "mk_ctx_quiesce");
+	if (r)
+		return r;
 	r = mk_ctx_check(ctx, "mk_ctx_quiesce");
 	if (!r && !ctx->quiesced)
-		r = ctx->ops->pause(ctx->engine, timeout_ns);
+		r = ctx->ops->pause(ctx->engine, mk_time_left(deadline));
 	if (!r)
 		ctx->quiesced++;
 	pthread_mutex_unlock(&ctx->lock);
@@ -493,4 +657,51 @@ int mk_ctx_resume(struct mk_ctx *ctx)
 		r = ctx->ops->resume(ctx->engine);
 	pthread_mutex_unlock(&ctx->lock);
 	return r;
+}
+
+void mk_ctx_handler_name(struct mk_ctx *ctx, uint32_t opcode,
+			 char name[MK_HANDLER_NAME_BYTES])
+{
+	pthread_mutex_lock(&ctx->names_lock);
+	memcpy(name, ctx->handlers[opcode % MK_OPCODES].name,
+	       MK_HANDLER_NAME_BYTES);
+	pthread_mutex_unlock(&ctx->names_lock);
+	if (!name[0])
+		memcpy(name, "?", 2);
+}
+
+int mk_ctx_deadline(struct mk_ctx *ctx, uint16_t opcode, uint64_t ns)
+{
+	uint8_t late = ns ? MK_OPCODE_LATE : 0, args;
+	int r = 0;
+
+	if (!ctx)
+		return mk_error_null("mk_ctx_deadline", "ctx");
+	pthread_mutex_lock(&ctx->lock);
+	args = opcode < MK_OPCODES ?
+		       ctx->opcode_args[opcode] & ~MK_OPCODE_LATE : 0;
+	if (args) {
+		mk_store_relaxed(&ctx->opcode_deadline[opcode], ns);
+		mk_store_release(&ctx->opcode_args[opcode],
+				 (uint8_t)(args | late));
+	} else {
+		r = mk_error_set(-MK_EOPCODE, 0, "mk_ctx_deadline",
+				 "opcode is %u, which no loaded handler has; "
+				 "see mk_handler_list()", opcode);
+	}
+	pthread_mutex_unlock(&ctx->lock);
+	return r;
+}
+
+int64_t mk_ctx_cancel(struct mk_ctx *ctx)
+{
+	int64_t n = 0;
+
+	if (!ctx)
+		return mk_error_null("mk_ctx_cancel", "ctx");
+	pthread_mutex_lock(&ctx->list_lock);
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		n += mk_queue_cancel_all(q);
+	pthread_mutex_unlock(&ctx->list_lock);
+	return n;
 }

@@ -1,12 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Losing the device, and bringing it back. */
+/*
+ * Losing the device, and bringing it back.
+ *
+ * The watcher of the process reports a loss. What is to be known of it is
+ * taken in at once; then the context is RETURNING, if the keeper is to bring
+ * it back, or LOST. Waiters go on waiting in the first case, and give up in
+ * the second. Whoever recovers holds ctx->lock all the time, so that under
+ * the lock RETURNING means: the keeper will come.
+ */
 #include <errno.h>
+#include <stdio.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/order.h"
 #include "buffer/buffer.h"
 #include "context/context.h"
+#include "context/evidence.h"
+#include "context/keeper.h"
+#include "context/loss.h"
 #include "module/module.h"
 #include "queue/queue.h"
 #include "worker/proxy.h"
@@ -37,7 +50,7 @@ int mk_ctx_check(struct mk_ctx *ctx, const char *operation)
 	struct mk_error why;
 
 	/* pairs with the store in mk_ctx_lost() */
-	if (!mk_load_acquire(&ctx->lost))
+	if (mk_load_acquire(&ctx->lost) != MK_LOST)
 		return 0;
 	if (!mk_ctx_error(ctx, &why))
 		why.text[0] = '\0', why.native = 0;
@@ -46,36 +59,143 @@ int mk_ctx_check(struct mk_ctx *ctx, const char *operation)
 			    "brings it back", why.text);
 }
 
-void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
+void mk_ctx_await(struct mk_ctx *ctx)
 {
-	/* both in one: who sees the one finds the other */
-	pthread_mutex_lock(&ctx->error_lock);
-	if (!ctx->first_error.code)
-		ctx->first_error = *why;
-	/* seq_cst: the waiters' side is in wait_sleep() */
-	mk_store_seq(&ctx->lost, MK_LOST);
-	pthread_mutex_unlock(&ctx->error_lock);
+	while (mk_load_acquire(&ctx->lost) == MK_RETURNING)
+		pthread_cond_wait(&ctx->returned, &ctx->lock);
+}
+
+int mk_ctx_ready(struct mk_ctx *ctx, const char *operation)
+{
+	mk_ctx_await(ctx);
+	return mk_ctx_check(ctx, operation);
+}
+
+int mk_ctx_lock_until(struct mk_ctx *ctx, uint64_t deadline_ns,
+		      const char *operation)
+{
+	struct timespec nap = { 0, 20000 };
+
+	for (;;) {
+		if (!pthread_mutex_trylock(&ctx->lock)) {
+			if (mk_load_acquire(&ctx->lost) != MK_RETURNING)
+				return 0;
+			pthread_mutex_unlock(&ctx->lock);
+		}
+		if (!mk_time_left(deadline_ns))
+			return mk_error_set(-ETIME, 0, operation,
+					    "another command, or a recovery, "
+					    "takes longer than the time-out");
+		nanosleep(&nap, NULL);
+		if (nap.tv_nsec < 1000000)
+			nap.tv_nsec *= 2;
+	}
+}
+
+/* ---- losing ------------------------------------------------------------ */
+
+static void close_queues(struct mk_ctx *ctx)
+{
 	pthread_mutex_lock(&ctx->list_lock);
 	for (struct mk_queue *q = ctx->queues; q; q = q->list)
 		mk_queue_close_lost(q);
 	pthread_mutex_unlock(&ctx->list_lock);
 }
 
-/* Alive again, unless the new engine was lost meanwhile. */
-static int set_alive(struct mk_ctx *ctx)
+void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
 {
-	uint32_t seen = MK_RETURNING;
+	struct mk_loss_counts *c = &ctx->counts;
+	struct mk_error cause = *why;
+	bool back = mk_keeper_will_restart(ctx);
+	uint64_t *by_cause[] = { &c->deaths, &c->crashes, &c->hangs };
+
+	/* the first of several: until it is over */
+	if (!mk_load_acquire(&ctx->lost))
+		mk_store_relaxed(&c->lost_ns, mk_now_ns());
+	mk_store_relaxed(&c->recovered_ns, 0);
+	mk_add_relaxed(by_cause[mk_loss_take(ctx, &cause)], 1);
+	mk_add_relaxed(&c->losses, 1);
+	mk_evidence_take(ctx, &cause);
+	mk_evidence_next(ctx);
+	/* both in one: who sees the one finds the other */
+	pthread_mutex_lock(&ctx->error_lock);
+	ctx->losses++;
+	if (!ctx->first_error.code)
+		ctx->first_error = cause;
+	/* seq_cst: the waiters' side is in wait_sleep() */
+	mk_store_seq(&ctx->lost, back ? MK_RETURNING : MK_LOST);
+	pthread_mutex_unlock(&ctx->error_lock);
+	if (!back)
+		close_queues(ctx);
+	mk_keeper_ring(ctx);
+}
+
+void mk_ctx_give_up(struct mk_ctx *ctx, const char *reason)
+{
+	struct mk_error *e = &ctx->first_error;
+	size_t n;
+
+	pthread_mutex_lock(&ctx->error_lock);
+	e->code = -MK_EDEVLOST;
+	n = strlen(e->text);
+	snprintf(e->text + n, sizeof(e->text) - n, "%s%s", n ? "; " : "",
+		 reason);
+	mk_store_seq(&ctx->lost, MK_LOST);
+	pthread_mutex_unlock(&ctx->error_lock);
+	close_queues(ctx);
+	pthread_cond_broadcast(&ctx->returned);
+}
+
+/* ---- ending a process -------------------------------------------------- */
+
+void mk_ctx_condemn(struct mk_ctx *ctx, const struct mk_error *why)
+{
+	pthread_mutex_lock(&ctx->kill_lock);
+	if (ctx->victim)
+		mk_proxy_condemn(ctx->victim, why);
+	pthread_mutex_unlock(&ctx->kill_lock);
+}
+
+void mk_ctx_drop_engine(struct mk_ctx *ctx)
+{
+	struct mk_engine *e = ctx->engine;
+
+	pthread_mutex_lock(&ctx->kill_lock);
+	ctx->victim = NULL;
+	pthread_mutex_unlock(&ctx->kill_lock);
+	ctx->engine = NULL;
+	/* waits for the watcher to have had its say */
+	if (e)
+		mk_proxy_kill(e);
+}
+
+/* ---- coming back ------------------------------------------------------- */
+
+/* Alive again, unless the new engine was lost meanwhile. */
+static int set_alive(struct mk_ctx *ctx, uint64_t losses)
+{
 	bool alive;
 
-	/* under the lock, so that a loss from now on closes what we open */
+	/* under list_lock, so that a loss from now on closes what we open */
 	pthread_mutex_lock(&ctx->list_lock);
-	do {
-		alive = mk_cas_seq(&ctx->lost, &seen, MK_ALIVE);
-	} while (!alive && seen == MK_RETURNING);
-	for (struct mk_queue *q = ctx->queues; q && alive; q = q->list)
+	pthread_mutex_lock(&ctx->error_lock);
+	alive = ctx->losses == losses;
+	if (alive) {
+		memset(&ctx->first_error, 0, sizeof(ctx->first_error));
+		mk_store_seq(&ctx->lost, MK_ALIVE);
+	}
+	pthread_mutex_unlock(&ctx->error_lock);
+	/* whoever slept may have been told by nobody: the wake-up died with
+	 * the old engine, and some answers were given without one */
+	for (struct mk_queue *q = ctx->queues; q && alive; q = q->list) {
 		mk_queue_open_again(q);
+		mk_queue_release(q);
+	}
 	pthread_mutex_unlock(&ctx->list_lock);
-	return mk_ctx_check(ctx, "mk_ctx_recover");
+	if (alive)
+		return 0;
+	return mk_error_set(-MK_EDEVLOST, 0, "mk_ctx_recover",
+			    "the new worker process was lost at once");
 }
 
 /* Hand everything to the new engine; the caller holds ctx->lock. */
@@ -85,29 +205,42 @@ static int hand_over(struct mk_ctx *ctx)
 
 	if (!r)
 		r = mk_module_reload_all(ctx);
-	for (struct mk_queue *q = ctx->queues; q && !r; q = q->list) {
-		mk_queue_prepare_restart(q);
+	for (struct mk_queue *q = ctx->queues; q && !r; q = q->list)
 		r = ctx->ops->queue_attach(ctx->engine, &q->desc,
 					   q->event_fd);
-	}
 	return r;
 }
 
-/* Words that the dead engine left in the block. */
-static void block_reset(struct mk_context_block *b)
+/* Words that the dead engine left. */
+static void blocks_reset(struct mk_ctx *ctx)
 {
-	mk_store_relaxed(&b->state, MK_ENGINE_STARTING);
+	struct mk_context_block *b = ctx->block;
+
 	mk_store_relaxed(&b->error, 0);
+	mk_store_relaxed(&b->words[0], 0);
+	mk_store_relaxed(&b->state, MK_ENGINE_STARTING);
 	mk_store_seq(&b->attention, 0);
+	mk_workers_reset(ctx);
+}
+
+/*
+ * What each slot in flight has coming is settled for all queues before there
+ * is a new engine: if that dies again, at any point, nothing of this loss is
+ * left to know.
+ */
+static void settle(struct mk_ctx *ctx)
+{
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		mk_queue_prepare_restart(q);
+	blocks_reset(ctx);
+	mk_loss_forget(ctx);
 }
 
 /* A new engine with all that the old one had; the caller holds ctx->lock. */
 static int restart(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
-	int r;
+	int r = mk_ctx_start(ctx);
 
-	block_reset(ctx->block);
-	r = mk_ctx_start(ctx);
 	if (r)
 		return r;
 	/* before it has a queue: no slot may start */
@@ -118,16 +251,57 @@ static int restart(struct mk_ctx *ctx, uint64_t timeout_ns)
 	if (r) {
 		struct mk_error why = *mk_error_last();
 
-		mk_proxy_kill(ctx->engine);
-		ctx->engine = NULL;
+		mk_ctx_drop_engine(ctx);
 		mk_error_copy(&why);
 	}
 	return r;
 }
 
+static void count_recovery(struct mk_ctx *ctx)
+{
+	uint64_t now = mk_now_ns();
+	uint64_t took = now - mk_load_relaxed(&ctx->counts.lost_ns);
+
+	mk_store_relaxed(&ctx->counts.recovered_ns, now);
+	mk_store_relaxed(&ctx->counts.last_ns, took);
+	if (took > mk_load_relaxed(&ctx->counts.max_ns))
+		mk_store_relaxed(&ctx->counts.max_ns, took);
+	/* mk_loss_mark() */
+	mk_add_seq(&ctx->restarts, 1);
+}
+
+int mk_ctx_recover_locked(struct mk_ctx *ctx, uint64_t timeout_ns)
+{
+	uint64_t losses, was = ctx->command_ns;
+	int r;
+
+	mk_ctx_drop_engine(ctx);
+	pthread_mutex_lock(&ctx->error_lock);
+	losses = ctx->losses;
+	mk_store_seq(&ctx->lost, MK_RETURNING);
+	pthread_mutex_unlock(&ctx->error_lock);
+	settle(ctx);
+	if (timeout_ns < was)
+		ctx->command_ns = timeout_ns;
+	r = restart(ctx, timeout_ns);
+	ctx->command_ns = was;
+	if (r) {
+		/* it may have begun slots before it ended */
+		struct mk_error why = *mk_error_last();
+
+		if (losses == ctx->losses)
+			mk_loss_take(ctx, &why);
+		mk_add_relaxed(&ctx->counts.restarts_failed, 1);
+		return r;
+	}
+	/* the bound was for the recovery, not for what comes after */
+	mk_proxy_bound(ctx->engine, was);
+	count_recovery(ctx);
+	return set_alive(ctx, losses);
+}
+
 static int recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
-	struct mk_error before;
 	int r;
 
 	if (ctx->isolation != MK_ISOLATION_PROCESS)
@@ -137,38 +311,24 @@ static int recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 	if (!mk_load_acquire(&ctx->lost))
 		return mk_error_set(-EALREADY, 0, "mk_ctx_recover",
 				    "the context is not lost");
-	/* waits for the old watcher to have had its say */
-	if (ctx->engine)
-		mk_proxy_kill(ctx->engine);
-	ctx->engine = NULL;
-	pthread_mutex_lock(&ctx->error_lock);
-	before = ctx->first_error;
-	memset(&ctx->first_error, 0, sizeof(ctx->first_error));
-	pthread_mutex_unlock(&ctx->error_lock);
-	mk_store_seq(&ctx->lost, MK_RETURNING);
-	r = restart(ctx, timeout_ns);
+	mk_keeper_renew(ctx);
+	r = mk_ctx_recover_locked(ctx, timeout_ns);
 	if (r) {
-		mk_ctx_lost(ctx, &before);
-		return r;
+		struct mk_error why = *mk_error_last();
+
+		mk_ctx_give_up(ctx, "mk_ctx_recover() failed");
+		mk_error_copy(&why);
 	}
-	mk_add_relaxed(&ctx->restarts, 1);
-	return set_alive(ctx);
+	pthread_cond_broadcast(&ctx->returned);
+	return r;
 }
 
 int mk_ctx_recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
-	uint64_t was;
 	int r;
 
 	pthread_mutex_lock(&ctx->lock);
-	was = ctx->command_ns;
-	if (timeout_ns < was)
-		ctx->command_ns = timeout_ns;
 	r = recover(ctx, timeout_ns);
-	ctx->command_ns = was;
-	/* the bound was for the recovery, not for what comes after */
-	if (!r)
-		mk_proxy_bound(ctx->engine, was);
 	pthread_mutex_unlock(&ctx->lock);
 	return r;
 }

@@ -42,6 +42,11 @@ struct mk_region {
 	int fd;                 /* sealed memfd; owned by whoever made it */
 	uint64_t shared_bytes;
 	uint64_t total_bytes;
+	uint64_t workers_offset; /* struct mk_worker_block[], as checked */
+	/* The engine calls it, if it is set, when its device is lost: once,
+	 * from any thread, with the reason in the context block (FAILED). */
+	void (*failed)(void *arg);
+	void *failed_arg;
 };
 
 /* A queue to serve: everything an engine needs, checked, by value. */
@@ -111,7 +116,10 @@ struct mk_module_desc {
 enum mk_engine_traits {
 	MK_TRAIT_HOST_MEMORY = 1, /* buffers are ranges of the region's heap */
 	MK_TRAIT_WAKES = 2,       /* the engine itself wakes waiters */
-	MK_TRAIT_CUDA = 4         /* multiprocessors, native contexts, import */
+	MK_TRAIT_CUDA = 4,        /* multiprocessors, native contexts, import */
+	MK_TRAIT_NAMES_ALL = 8    /* `claim` is exact, and every slot that was
+				   * begun and not answered is named by the
+				   * block of its worker */
 };
 
 struct mk_engine_ops {

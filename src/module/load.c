@@ -188,11 +188,13 @@ static void publish(struct loading *l)
 		uint32_t opcode = l->m->map[i].opcode;
 		struct mk_handler_info *to = &l->ctx->handlers[opcode];
 
+		pthread_mutex_lock(&l->ctx->names_lock);
 		*to = l->handlers[i];
 		to->opcode = (uint16_t)opcode;
 		to->module = l->m->id;
 		to->builtin = 0;
 		to->reserved = 0;
+		pthread_mutex_unlock(&l->ctx->names_lock);
 		/* submit loads it relaxed: the engine, which has bound the
 		 * opcode by now, is who needs the handler */
 		mk_store_release(&l->ctx->opcode_args[opcode],
@@ -225,7 +227,7 @@ static int install_locked(struct loading *l)
 {
 	struct mk_ctx *ctx = l->ctx;
 	struct mk_error before = *mk_error_last(), why;
-	int rc = mk_ctx_check(ctx, "mk_module_load");
+	int rc = mk_ctx_ready(ctx, "mk_module_load");
 
 	if (rc)
 		return rc;
@@ -392,7 +394,7 @@ int mk_module_unload(struct mk_ctx *ctx, uint32_t id, uint64_t timeout_ns)
 		return mk_error_set(-EINVAL, 0, "mk_module_unload",
 				    "ctx is NULL");
 	pthread_mutex_lock(&ctx->lock);
-	rc = mk_ctx_check(ctx, "mk_module_unload");
+	rc = mk_ctx_ready(ctx, "mk_module_unload");
 	at = find_loaded(ctx, id);
 	m = *at;
 	if (!rc && !m)
@@ -404,8 +406,10 @@ int mk_module_unload(struct mk_ctx *ctx, uint32_t id, uint64_t timeout_ns)
 			uint32_t opcode = m->map[i].opcode;
 
 			mk_store_release(&ctx->opcode_args[opcode], 0);
+			pthread_mutex_lock(&ctx->names_lock);
 			memset(&ctx->handlers[opcode], 0,
 			       sizeof(ctx->handlers[opcode]));
+			pthread_mutex_unlock(&ctx->names_lock);
 		}
 		rc = ctx->ops->module_close(ctx->engine, id, timeout_ns);
 		free_loaded(m);

@@ -2,10 +2,16 @@
 /*
  * When the device is lost: every slot still gets one answer. Nobody else
  * writes completions then, since the engine's process is gone and reaped.
+ *
+ * A slot without an answer was never claimed, or claimed and not begun, or
+ * begun. Only the last may have had effects. Which it was is what the workers
+ * left in their blocks (src/context/loss.c); where that cannot be relied on,
+ * every slot that was claimed counts as begun.
  */
 #include <errno.h>
 
 #include "base/order.h"
+#include "context/loss.h"
 #include "queue/queue.h"
 
 /* The answer that the engine can no longer give. */
@@ -18,12 +24,13 @@ static void answer(struct mk_queue *q, uint64_t t, int code)
 	mk_store_seq(&c->head,
 		     (uint64_t)MK_MARK(t, q->shift) << MK_MARK_SHIFT |
 			     (uint32_t)-code);
+	mk_loss_count(q->ctx, code);
 }
 
 /*
  * The claims at the time of the loss: the engine's word, which may be nonsense
- * by now; then all may have run. Asked once, while head has not passed what
- * was given up. The caller holds loss_lock.
+ * by now; then all may have been claimed. Asked once, while head has not
+ * passed what was given up. The caller holds loss_lock.
  */
 static void see_claims(struct mk_queue *q, uint64_t head, uint64_t tail)
 {
@@ -35,16 +42,30 @@ static void see_claims(struct mk_queue *q, uint64_t head, uint64_t tail)
 	q->loss_seen = true;
 }
 
-/* Was it claimed before the loss? */
-static bool claimed(const struct mk_queue *q, uint64_t t)
+/* What the loss meant for a slot without an answer: MK_ENOTRUN, or what it
+ * ends with if it may not run again. */
+static int fate(const struct mk_queue *q, uint64_t t, bool *suspect)
 {
-	return (int64_t)(q->loss_claim - t) > 0;
+	const struct mk_loss *loss = &q->ctx->loss;
+	const struct mk_named *n = mk_loss_find(loss, q->desc.index, t);
+
+	*suspect = n ? n->suspect : loss->all_suspect;
+	if ((int64_t)(q->loss_claim - t) <= 0)
+		return MK_ENOTRUN;
+	if (!n)
+		return loss->exact ? MK_ENOTRUN : MK_EMAYRUN;
+	/* a row says itself how far it came, and is done with another try */
+	if (n->code == MK_EFAULT &&
+	    q->slots[t & q->mask].opcode == MK_OP_ROW)
+		return MK_EMAYRUN;
+	return n->code;
 }
 
 unsigned mk_queue_end_lost(struct mk_queue *q)
 {
 	uint64_t head, tail;
 	unsigned n = 0;
+	bool suspect;
 
 	pthread_mutex_lock(&q->loss_lock);
 	head = mk_load_acquire(&q->head);
@@ -56,7 +77,7 @@ unsigned mk_queue_end_lost(struct mk_queue *q)
 			if (!mk_queue_published(q, t) ||
 			    mk_queue_answered(q, t))
 				continue;
-			answer(q, t, claimed(q, t) ? MK_EMAYRUN : MK_ENOTRUN);
+			answer(q, t, fate(q, t, &suspect));
 			n++;
 		}
 	}
@@ -64,9 +85,36 @@ unsigned mk_queue_end_lost(struct mk_queue *q)
 	return n;
 }
 
+/* Changes nothing, whatever came of it the first time. */
+static bool harmless(const struct mk_slot *slot)
+{
+	return slot->opcode == MK_OP_NOP || slot->opcode == MK_OP_LOAD ||
+	       slot->opcode == MK_OP_FENCE;
+}
+
+/* 0: the slot runs, again if it was begun; else what it ends with. */
+static int verdict(struct mk_queue *q, uint64_t t)
+{
+	uint32_t index = (uint32_t)(t & q->mask);
+	const struct mk_slot *slot = &q->slots[index];
+	bool suspect;
+	int code = fate(q, t, &suspect);
+
+	if (code == MK_ENOTRUN || harmless(slot))
+		return 0;
+	if (!(slot->flags & MK_SLOT_IDEMPOTENT))
+		return code;
+	if (!suspect)
+		return 0;
+	if (q->strikes[index] == t + 1)
+		return MK_EPOISON;
+	q->strikes[index] = t + 1;
+	return 0;
+}
+
 void mk_queue_prepare_restart(struct mk_queue *q)
 {
-	uint64_t head, tail, again;
+	uint64_t head, tail, again, replayed = 0;
 
 	pthread_mutex_lock(&q->loss_lock);
 	head = mk_load_acquire(&q->head);
@@ -75,6 +123,7 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 	see_claims(q, head, tail);
 	for (uint64_t t = tail; t != head; t--) {
 		uint64_t at = t - 1;
+		int code;
 
 		if (!mk_queue_published(q, at)) {
 			again = at;
@@ -82,17 +131,21 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 		}
 		if (mk_queue_answered(q, at))
 			continue;
-		if (claimed(q, at) &&
-		    !(q->slots[at & q->mask].flags & MK_SLOT_IDEMPOTENT))
-			answer(q, at, MK_EMAYRUN);
-		else
-			again = at;
+		code = verdict(q, at);
+		if (code) {
+			answer(q, at, code);
+			continue;
+		}
+		again = at;
+		replayed++;
 	}
 	q->desc.first_ticket = again;
 	q->desc.skip_until = tail;
+	q->loss_claim = again;
 	q->loss_seen = false;
 	mk_store_release(&q->block->claim, again);
 	pthread_mutex_unlock(&q->loss_lock);
+	mk_add_relaxed(&q->ctx->counts.replayed, replayed);
 }
 
 void mk_queue_close_lost(struct mk_queue *q)

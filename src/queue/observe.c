@@ -49,12 +49,17 @@ int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out)
 	tail = mk_load_acquire(&q->tail);
 	memset(out, 0, sizeof(*out));
 	out->ok = q->endings[MK_END_OK];
-	out->faulted = q->endings[MK_END_FAULTED];
+	out->hung = q->endings[MK_END_HUNG];
+	out->overrun = q->endings[MK_END_OVERRUN];
+	out->not_run = q->endings[MK_END_NOT_RUN];
+	out->may_run = q->endings[MK_END_MAY_RUN];
+	out->poisoned = q->endings[MK_END_POISONED];
+	out->faulted = q->endings[MK_END_FAULTED] + out->hung;
 	out->bad_opcode = q->endings[MK_END_OPCODE];
 	out->bad_args = q->endings[MK_END_ARGS];
-	out->expired = q->endings[MK_END_EXPIRED];
+	out->expired = q->endings[MK_END_EXPIRED] + out->overrun;
 	out->cancelled = q->endings[MK_END_CANCELLED];
-	out->lost = q->endings[MK_END_LOST];
+	out->lost = out->not_run + out->may_run + out->poisoned;
 	out->other = q->endings[MK_END_OTHER];
 	out->failed = out->faulted + out->bad_opcode + out->bad_args +
 		      out->expired + out->cancelled + out->lost + out->other;
@@ -82,6 +87,40 @@ int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out)
 	return 0;
 }
 
+void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t)
+{
+	struct mk_wire_ext *ext = &q->ext[t & q->mask];
+	uint32_t mark = 0x10000u | MK_MARK(t, q->shift);
+
+	/* counted before it is set, so that the reaper, which takes it back,
+	 * never counts below 0 */
+	mk_add_seq(&q->cancels, 1);
+	/* pairs with mk_cancelled() and the worker's look before it runs the
+	 * slot */
+	if (mk_exchange_seq(&ext->cancel, mark))
+		mk_sub_seq(&q->cancels, 1); /* there was one already */
+	/* from now on workers look at the cancel words */
+	if (!(mk_load_relaxed(&q->block->mode) & MK_MODE_CANCEL_SOME))
+		mk_or_seq(&q->block->mode, MK_MODE_CANCEL_SOME);
+}
+
+int64_t mk_queue_cancel_all(struct mk_queue *q)
+{
+	uint64_t tail;
+	int64_t n = 0;
+
+	if (!q)
+		return mk_error_null("mk_queue_cancel_all", "q");
+	tail = mk_load_acquire(&q->tail);
+	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++) {
+		if (!mk_queue_published(q, t) || mk_queue_answered(q, t))
+			continue;
+		mk_queue_ask_to_end(q, t);
+		n++;
+	}
+	return n;
+}
+
 int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)
 {
 	uint64_t tail = mk_load_acquire(&q->tail);
@@ -94,18 +133,9 @@ int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)
 		    q->slots[index].user_data != user_data ||
 		    mk_queue_answered(q, t))
 			continue;
-		if (!mk_load_relaxed(&q->ext[index].cancel))
-			q->cancels++;
-		/* pairs with mk_cancelled() and the worker's look before it
-		 * runs the slot */
-		mk_store_release(&q->ext[index].cancel,
-				 0x10000u | MK_MARK(t, q->shift));
+		mk_queue_ask_to_end(q, t);
 		n++;
 	}
-	if (n) /* from now on workers look at the cancel words */
-		mk_store_seq(&q->block->mode,
-			     mk_load_relaxed(&q->block->mode) |
-				     MK_MODE_CANCEL_SOME);
 	return n;
 }
 
@@ -143,8 +173,8 @@ int mk_queue_set_observable(struct mk_queue *q, uint32_t word, uint64_t value)
 }
 
 /* Copy a record if it is whole and is number `at`. */
-static bool log_record(const struct mk_debug_record *r, uint64_t at,
-		       struct mk_log_entry *out)
+bool mk_queue_log_record(const struct mk_debug_record *r, uint64_t at,
+			 struct mk_log_entry *out)
 {
 	uint32_t stamp = (uint32_t)(at + 1);
 
@@ -180,7 +210,7 @@ int mk_queue_log_read(struct mk_queue *q, struct mk_log_entry *out,
 		const struct mk_debug_record *r =
 			&records[at & (q->desc.log_records - 1)];
 
-		if (log_record(r, at, &out[have]))
+		if (mk_queue_log_record(r, at, &out[have]))
 			have++;
 		else if ((int32_t)(mk_load_acquire(&r->stamp) -
 				   (uint32_t)(at + 1)) > 0)

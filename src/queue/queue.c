@@ -174,6 +174,7 @@ void mk_queue_free(struct mk_queue *q)
 	free(q->slots);
 	free(q->ready);
 	free(q->early);
+	free(q->strikes);
 	free(q);
 }
 
@@ -190,7 +191,8 @@ static struct mk_queue *queue_alloc(const struct mk_queue_params *p)
 	q->slots = aligned_alloc(MK_LINE, (size_t)p->entries * MK_SLOT_BYTES);
 	q->ready = calloc(p->entries, sizeof(*q->ready));
 	q->early = calloc(p->entries, sizeof(*q->early));
-	if (!q->slots || !q->ready || !q->early) {
+	q->strikes = calloc(p->entries, sizeof(*q->strikes));
+	if (!q->slots || !q->ready || !q->early || !q->strikes) {
 		mk_queue_free(q);
 		return NULL;
 	}
@@ -227,7 +229,7 @@ static void index_give(struct mk_ctx *ctx, uint32_t index)
 /* Shared memory and engine; the caller holds ctx->lock. */
 static int queue_open(struct mk_ctx *ctx, struct mk_queue *q)
 {
-	int r = mk_ctx_check(ctx, "mk_queue_create");
+	int r = mk_ctx_ready(ctx, "mk_queue_create");
 
 	if (r)
 		return r;
@@ -256,7 +258,7 @@ static int queue_open(struct mk_ctx *ctx, struct mk_queue *q)
 	ctx->queues = q;
 	ctx->queue_count++;
 	/* lost since we looked: mk_ctx_lost() may not have seen it */
-	if (mk_load_acquire(&ctx->lost))
+	if (mk_load_acquire(&ctx->lost) == MK_LOST)
 		mk_queue_close_lost(q);
 	pthread_mutex_unlock(&ctx->list_lock);
 	return 0;
@@ -323,7 +325,9 @@ int64_t mk_queue_destroy(struct mk_queue *q, uint64_t timeout_ns)
 		return 0;
 	ctx = q->ctx;
 	mk_queue_stop(q, timeout_ns);
-	pthread_mutex_lock(&ctx->lock);
+	r = mk_ctx_lock_until(ctx, deadline, "mk_queue_destroy");
+	if (r)
+		return r;
 	r = mk_load_acquire(&ctx->lost) ? 0 :
 		ctx->ops->queue_detach(ctx->engine, q->desc.index,
 				       mk_time_left(deadline));

@@ -35,8 +35,12 @@ enum mk_ending {
 	MK_END_ARGS,
 	MK_END_EXPIRED,
 	MK_END_CANCELLED,
-	MK_END_LOST,
 	MK_END_OTHER,
+	MK_END_HUNG,
+	MK_END_OVERRUN,
+	MK_END_NOT_RUN,
+	MK_END_MAY_RUN,
+	MK_END_POISONED,
 	MK_ENDINGS
 };
 
@@ -78,9 +82,15 @@ struct mk_queue {
 	uint64_t endings[MK_ENDINGS];
 	uint64_t waits;
 	uint64_t event_signals;
-	uint32_t cancels;    /* cancel words that are set */
 	uint64_t log_position;
 	int event_fd; /* -1: none */
+
+	/* cancel words that are set, or about to be; anyone adds (seq), the
+	 * reaper takes them away */
+	alignas(MK_LINE) uint32_t cancels;
+	/* the keeper's alone: the oldest slot without an answer, and since
+	 * when; 0: none is known */
+	uint64_t stale, stale_since;
 
 	/* under ctx->lock */
 	struct mk_queue *list;
@@ -89,6 +99,8 @@ struct mk_queue {
 	pthread_mutex_t loss_lock; /* who gives lost slots their answers */
 	uint64_t loss_claim;       /* tickets below it had been claimed */
 	bool loss_seen;            /* loss_claim is set */
+	uint64_t *strikes; /* by index: 1 + the ticket that was running in a
+			    * process that was lost; under loss_lock */
 };
 
 /* ---- for the rest of the library -------------------------------------- */
@@ -119,9 +131,17 @@ unsigned mk_queue_collect_all(struct mk_queue *q, unsigned want);
  * were. (lost.c) */
 unsigned mk_queue_end_lost(struct mk_queue *q);
 
-/* Before the engine is restarted: answer what was claimed and may not run
- * again, and set the description's tickets to go on from. (lost.c) */
+/* Before the engine is restarted: answer what was begun and may not run
+ * again, by what ctx->loss knows, and set the description's tickets to go on
+ * from. From then on all that has no answer counts as not begun. (lost.c) */
 void mk_queue_prepare_restart(struct mk_queue *q);
+
+/* Copy record number `at` of a debug log if it is whole. (observe.c) */
+bool mk_queue_log_record(const struct mk_debug_record *r, uint64_t at,
+			 struct mk_log_entry *out);
+
+/* Ask ticket t, published and without an answer, to end. (observe.c) */
+void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t);
 
 /* The device was lost: get refuses from now on, and everyone who sleeps on
  * this queue wakes. And the reverse. (lost.c) */

@@ -127,6 +127,8 @@ static enum mk_ending ending_of(int32_t result)
 	switch (0u - (uint32_t)result) {
 	case MK_EFAULT:
 		return MK_END_FAULTED;
+	case MK_EHUNG:
+		return MK_END_HUNG;
 	case MK_EOPCODE:
 		return MK_END_OPCODE;
 	case MK_EARGS:
@@ -137,14 +139,17 @@ static enum mk_ending ending_of(int32_t result)
 	case MK_EVOLATILE:
 		return MK_END_ARGS;
 	case MK_EDEADLINE:
-	case MK_EOVERRUN:
 		return MK_END_EXPIRED;
+	case MK_EOVERRUN:
+		return MK_END_OVERRUN;
 	case MK_ECANCELLED:
 		return MK_END_CANCELLED;
 	case MK_ENOTRUN:
+		return MK_END_NOT_RUN;
 	case MK_EMAYRUN:
+		return MK_END_MAY_RUN;
 	case MK_EPOISON:
-		return MK_END_LOST;
+		return MK_END_POISONED;
 	default:
 		return MK_END_OTHER;
 	}
@@ -252,16 +257,19 @@ static void move_head(struct mk_queue *q, uint64_t head, uint64_t before)
 	mk_futex_wake(&q->room, (int)(head - before));
 }
 
-/* Lap marks come round: a cancel word must not outlive its ticket. */
+/*
+ * Lap marks come round: a cancel word must not outlive its ticket for long.
+ * One that is set just when its slot is reaped stays for a lap: it names
+ * another ticket then, and `cancels` still counts it.
+ */
 static void forget_cancels(struct mk_queue *q, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t index = q->ready[(q->ready_head + i) & q->mask];
 
-		if (!mk_load_relaxed(&q->ext[index].cancel))
-			continue;
-		mk_store_relaxed(&q->ext[index].cancel, 0);
-		q->cancels--;
+		if (mk_load_relaxed(&q->ext[index].cancel) &&
+		    mk_exchange_seq(&q->ext[index].cancel, 0))
+			mk_sub_seq(&q->cancels, 1);
 	}
 }
 
@@ -274,7 +282,7 @@ int mk_queue_advance(struct mk_queue *q, unsigned n)
 				    "n is %u, but only %u completions were "
 				    "peeked", n,
 				    (unsigned)(q->ready_tail - q->ready_head));
-	if (q->cancels)
+	if (mk_load_relaxed(&q->cancels))
 		forget_cancels(q, n);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t index = q->ready[q->ready_head++ & q->mask];
@@ -342,7 +350,8 @@ static unsigned reap_in_order(struct mk_queue *q, struct mk_completion *out,
 {
 	unsigned have = 0, run;
 
-	if (q->ready_tail != q->ready_head || q->early_count || q->cancels)
+	if (q->ready_tail != q->ready_head || q->early_count ||
+	    mk_load_relaxed(&q->cancels))
 		return 0;
 	do {
 		run = reap_run(q, out + have, n - have);

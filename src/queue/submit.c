@@ -7,6 +7,7 @@
 #include "base/futex.h"
 #include "base/order.h"
 #include "base/spin.h"
+#include "context/keeper.h"
 #include "queue/queue.h"
 
 /* Why there is nothing to get. Off the hot path. */
@@ -365,9 +366,22 @@ int mk_queue_check(const struct mk_queue *q, const struct mk_slot *slot)
 	return slot_good(q, slot) ? 0 : submit_refused(slot, 0);
 }
 
+/* mk_ctx_deadline(): from now on, if the slot has none of its own. */
+static void default_deadline(struct mk_queue *q, struct mk_slot *slot)
+{
+	uint64_t ns;
+
+	if (!(mk_load_relaxed(&q->opcode_args[slot->opcode]) &
+	      MK_OPCODE_LATE) || slot->flags & MK_SLOT_DEADLINE)
+		return;
+	ns = mk_load_relaxed(&q->ctx->opcode_deadline[slot->opcode]);
+	if (ns)
+		mk_slot_deadline(q, slot, mk_deadline_after(ns));
+}
+
 /* The first slot that may not be submitted; n: all may. */
-static inline unsigned first_bad(const struct mk_queue *q,
-				 const struct mk_slot *slots, unsigned n)
+static inline unsigned first_bad(struct mk_queue *q, struct mk_slot *slots,
+				 unsigned n)
 {
 	const struct mk_slot *slot = slots + n % 2, *end = slots + n;
 	struct headers h;
@@ -379,11 +393,12 @@ static inline unsigned first_bad(const struct mk_queue *q,
 		headers_add(&h, slot + 1);
 	}
 	headers_end(&h);
+	/* as signed bytes: none is 0, one with a default deadline negative */
 	if (headers_alike(&h) &&
-	    mk_load_relaxed(&q->opcode_args[slots[0].opcode]))
+	    (int8_t)mk_load_relaxed(&q->opcode_args[slots[0].opcode]) > 0)
 		return n;
 	for (i = 0; i < n && slot_good(q, &slots[i]); i++)
-		;
+		default_deadline(q, &slots[i]);
 	return i;
 }
 
@@ -437,7 +452,8 @@ int mk_queue_fill(struct mk_queue *q, struct mk_slot *slot, uint16_t opcode,
 		return mk_error_set(-MK_EOPCODE, 0, "mk_queue_fill",
 				    "opcode is %u, which no loaded handler "
 				    "has; see mk_handler_list()", opcode);
-	takes = mk_load_relaxed(&q->opcode_args[opcode]) - 1u;
+	takes = (mk_load_relaxed(&q->opcode_args[opcode]) & ~MK_OPCODE_LATE) -
+		1u;
 	if (bytes != takes)
 		return mk_error_set(-MK_EARGS, 0, "mk_queue_fill",
 				    "bytes is %zu, but the handler of opcode "
@@ -461,5 +477,10 @@ int mk_slot_deadline(struct mk_queue *q, struct mk_slot *slot,
 	/* ordered before the worker's load by the stamp of the slot */
 	mk_store_relaxed(&q->ext[index].deadline_ns, deadline_ns);
 	slot->flags |= MK_SLOT_DEADLINE;
+	/* from now on somebody has to look more often */
+	if (!mk_load_relaxed(&q->ctx->deadlines)) {
+		mk_store_relaxed(&q->ctx->deadlines, 1);
+		mk_keeper_ring(q->ctx);
+	}
 	return 0;
 }

@@ -149,7 +149,7 @@ int mk_queue_event_fd(struct mk_queue *q)
 		return mk_error_set(-errno, errno, "mk_queue_event_fd",
 				    "eventfd: %s", strerror(errno));
 	pthread_mutex_lock(&ctx->lock);
-	r = mk_ctx_check(ctx, "mk_queue_event_fd");
+	r = mk_ctx_ready(ctx, "mk_queue_event_fd");
 	if (!r)
 		r = ctx->ops->queue_event_fd(ctx->engine, q->desc.index, fd);
 	pthread_mutex_unlock(&ctx->lock);

@@ -5,10 +5,13 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "engine/cpu/guard.h"
 #include "worker/serve.h"
 #include "worker/spawn.h"
 
@@ -24,6 +27,19 @@ static void fill_standard(void)
 		close(fd);
 }
 
+/* Writing a core file would hold up who restarts us, for seconds: only for
+ * those who ask for it. */
+static void no_core(void)
+{
+	const char *wanted = getenv("MEGAKERNEL_WORKER_CORE");
+	struct rlimit limit;
+
+	if ((wanted && *wanted == '1') || getrlimit(RLIMIT_CORE, &limit))
+		return;
+	limit.rlim_cur = 0;
+	setrlimit(RLIMIT_CORE, &limit);
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -35,6 +51,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	fill_standard();
+	no_core();
+	mk_cpu_guard_process();
 	prctl(PR_SET_NAME, "mk-worker");
 	status = mk_serve_run(MK_WORKER_FD, mk_engine_find);
 	if (status)

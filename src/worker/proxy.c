@@ -238,11 +238,15 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 		free(p);
 		return err;
 	}
+	if (params->starting)
+		params->starting(params->arg, (struct mk_engine *)(void *)p);
 	err = hello(p, params->engine, config, region->fd);
 	if (!err && mk_watch_arm(p->watch))
 		err = command_lost(p);
 	if (err) {
 		err = hello_failed(p, path, err);
+		if (params->starting)
+			params->starting(params->arg, NULL);
 		mk_proxy_kill((struct mk_engine *)(void *)p);
 		return err;
 	}
@@ -258,6 +262,11 @@ int mk_proxy_pid(const struct mk_engine *e)
 void mk_proxy_bound(struct mk_engine *e, uint64_t command_ns)
 {
 	proxy_of(e)->command_ns = command_ns;
+}
+
+void mk_proxy_condemn(struct mk_engine *e, const struct mk_error *why)
+{
+	mk_watch_kill(proxy_of(e)->watch, why);
 }
 
 void mk_proxy_kill(struct mk_engine *e)

@@ -19,6 +19,10 @@ struct mk_proxy_params {
 	 * socket breaks without having been asked to end. It must not take a
 	 * lock that is held around a call of this table, nor call back. */
 	void (*lost)(void *arg, const struct mk_error *why);
+	/* Called as soon as there is a process that mk_proxy_condemn() can
+	 * end, and with NULL before it is gone again if opening fails; may be
+	 * NULL. */
+	void (*starting)(void *arg, struct mk_engine *e);
 	void *arg;
 };
 
@@ -33,6 +37,11 @@ int mk_proxy_pid(const struct mk_engine *e);
 
 /* Change the bound of one command; see mk_proxy_params. */
 void mk_proxy_bound(struct mk_engine *e, uint64_t command_ns);
+
+/* Kill the process, for this reason, which lost() will tell. Whoever calls it
+ * sees to it that e is not freed meanwhile; unlike the rest of this table it
+ * may be called while a command is under way, which fails then. */
+void mk_proxy_condemn(struct mk_engine *e, const struct mk_error *why);
 
 /* Kill the process if it lives, reap it, free e. Never blocks long. */
 void mk_proxy_kill(struct mk_engine *e);

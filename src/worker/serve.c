@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/order.h"
 
 void mk_serve_init(struct mk_serve *s, mk_serve_find_fn find)
 {
@@ -61,6 +62,18 @@ void mk_serve_fini(struct mk_serve *s)
 	s->region = (struct mk_region){ .fd = -1 };
 }
 
+/* The engine lost its device. Nothing that this process does can bring it
+ * back, so the caller is told, by our end. */
+static void engine_failed(void *arg)
+{
+	struct mk_serve *s = arg;
+
+	/* pairs with the store in mk_serve_run(); before it, the answer to
+	 * hello tells */
+	if (mk_load_acquire(&s->open))
+		_exit(MK_WORKER_FAILED);
+}
+
 /* Take fd over, map it, compare its first bytes with the message. */
 static int take_region(struct mk_serve *s, const struct mk_engine_config *c,
 		       int fd)
@@ -84,12 +97,17 @@ static int take_region(struct mk_serve *s, const struct mk_engine_config *c,
 				  " bytes of shared memory: %s",
 				  c->total_bytes, strerror(errno));
 	s->region.base = base;
+	s->region.failed = engine_failed;
+	s->region.failed_arg = s;
 	s->region.shared_bytes = c->shared_bytes;
 	s->region.total_bytes = c->total_bytes;
 	/* the caller has it; a core file of the worker need not */
 	madvise(base, c->total_bytes, MADV_DONTDUMP);
 	memcpy(&block, base, sizeof(block));
-	return mk_message_check_block(&block, c);
+	err = mk_message_check_block(&block, c);
+	/* from the copy that was checked: the caller may change the other */
+	s->region.workers_offset = block.workers_offset;
+	return err;
 }
 
 static int open_engine(struct mk_serve *s, const struct mk_engine_config *c)
@@ -357,6 +375,7 @@ int mk_serve_run(int sock, mk_serve_find_fn find)
 				    serve.done ? 0 : UINT64_MAX) &&
 		    !serve.done)
 			_exit(0);
+		mk_store_release(&serve.open, serve.limits.open);
 	}
 	if (serve.abandoned)
 		_exit(0);

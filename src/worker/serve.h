@@ -18,6 +18,7 @@ struct mk_serve {
 	struct mk_engine *engine; /* NULL until a hello succeeded */
 	struct mk_region region;
 	struct mk_message_limits limits;
+	uint32_t open;  /* hello was answered: a lost device ends us */
 	bool done;      /* a close was carried out */
 	bool abandoned; /* ... and a handler still ran */
 	struct mk_message in;
@@ -41,5 +42,9 @@ void mk_serve_fini(struct mk_serve *s);
  * such a socket.
  */
 int mk_serve_run(int sock, mk_serve_find_fn find);
+
+/* The process ends with it when the engine has lost its device; the reason is
+ * in the context block. */
+#define MK_WORKER_FAILED 71
 
 #endif

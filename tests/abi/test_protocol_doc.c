@@ -49,12 +49,17 @@
 	F(mk_context_block, error) F(mk_context_block, reserved1)           \
 	F(mk_context_block, bell) F(mk_context_block, reserved2)            \
 	F(mk_context_block, attention) F(mk_context_block, reserved3)       \
+	F(mk_context_block, words_native) F(mk_context_block, reserved4)    \
+	F(mk_context_block, words)                                          \
 	S(mk_worker_block) F(mk_worker_block, ticket)                       \
 	F(mk_worker_block, queue) F(mk_worker_block, opcode)                \
-	F(mk_worker_block, running) F(mk_worker_block, reserved0)           \
-	F(mk_worker_block, slots) F(mk_worker_block, failed)                \
-	F(mk_worker_block, cancelled) F(mk_worker_block, sleeps)            \
-	F(mk_worker_block, wakes) F(mk_worker_block, tenant)                \
+	F(mk_worker_block, running) F(mk_worker_block, beat)                \
+	F(mk_worker_block, started_ns) F(mk_worker_block, fault_address)    \
+	F(mk_worker_block, fault_signal) F(mk_worker_block, fault_code)     \
+	F(mk_worker_block, reserved0) F(mk_worker_block, slots)             \
+	F(mk_worker_block, failed) F(mk_worker_block, cancelled)            \
+	F(mk_worker_block, sleeps) F(mk_worker_block, wakes)                \
+	F(mk_worker_block, reserved1) F(mk_worker_block, tenant)            \
 	F(mk_worker_block, priority) F(mk_worker_block, opcodes)            \
 	S(mk_ref) F(mk_ref, index) F(mk_ref, generation)                    \
 	S(mk_op_word) F(mk_op_word, word) F(mk_op_word, reserved)           \
@@ -101,6 +106,7 @@
 	C(MK_RING_ENTRIES_MAX) C(MK_OPCODES) C(MK_OPCODE_USER)              \
 	C(MK_TENANTS) C(MK_PRIORITIES) C(MK_RESIDENT_HANDLES)               \
 	C(MK_HANDLER_NAME_BYTES) C(MK_LINE) C(MK_MARK_SHIFT)                \
+	C(MK_WORDS_BYTES) C(MK_NO_QUEUE)                                    \
 	C(MK_MAGIC_CONTROL) C(MK_MAGIC_RING) C(MK_MAGIC_LOG)                \
 	C(MK_MAGIC_IO) C(MK_MAGIC_CONTEXT) C(MK_MAGIC_QUEUE)                \
 	C(MK_SLOT_DEADLINE) C(MK_SLOT_IDEMPOTENT) C(MK_SLOT_FLAGS)          \

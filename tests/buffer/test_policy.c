@@ -28,6 +28,15 @@ static void lose(struct mk_ctx *ctx)
 	}
 }
 
+/* Recovery is what the test does. */
+static struct mk_ctx *manual_ctx(void)
+{
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_PROCESS);
+
+	p.recovery = MK_RECOVERY_OFF;
+	return support_ctx_with(&p);
+}
+
 static void come_back(struct mk_ctx *ctx)
 {
 	assert_int_equal(mk_ctx_recover(ctx, SUPPORT_NS), 0);
@@ -70,7 +79,7 @@ static int copy(struct mk_queue *q, mk_buffer_t from, mk_buffer_t to)
 
 static void kept(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	mk_buffer_t a = create(ctx, 0), b = create(ctx, 0), same;
 
@@ -95,7 +104,7 @@ static void kept(void **state)
 /* The second copy has what the host wrote or took, and nothing else. */
 static void mirrored(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	mk_buffer_t from = create(ctx, 0);
 	mk_buffer_t b = create(ctx, MK_BUFFER_MIRRORED);
@@ -138,7 +147,7 @@ static void mirrored(void **state)
 /* Handlers still may not write to it, and it is still brought back. */
 static void mirrored_read_only(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	mk_buffer_t to = create(ctx, 0);
 	mk_buffer_t b = create(ctx, MK_BUFFER_MIRRORED | MK_BUFFER_READ_ONLY);
@@ -179,7 +188,7 @@ static void refused(struct mk_ctx *ctx, struct mk_queue *q, mk_buffer_t b,
 
 static void volatiles(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	mk_buffer_t other = create(ctx, 0);
 	mk_buffer_t b = create(ctx, MK_BUFFER_VOLATILE), now, then;
@@ -223,7 +232,7 @@ static void volatiles(void **state)
 /* An old handle frees it; then it is as stale as any. */
 static void volatile_ends(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	mk_buffer_t other = create(ctx, 0), b, now, next;
 	struct mk_ctx_info info;
@@ -256,7 +265,7 @@ static void volatile_ends(void **state)
 /* Submitted before the loss, run after it. */
 static void queued(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	mk_buffer_t b = create(ctx, MK_BUFFER_VOLATILE);
 	struct mk_op_copy c = {
@@ -278,7 +287,7 @@ static void queued(void **state)
 /* Generations do not come round: an index that has none left is given up. */
 static void used_up(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_buffer_entry *e;
 	mk_buffer_t b;
 	struct mk_ctx_info info;

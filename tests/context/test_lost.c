@@ -36,6 +36,15 @@ struct spin_args {
 	uint32_t word, until;
 };
 
+/* Recovery is what the test does. */
+static struct mk_ctx *manual_ctx(void)
+{
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_PROCESS);
+
+	p.recovery = MK_RECOVERY_OFF;
+	return support_ctx_with(&p);
+}
+
 static pid_t worker_of(struct mk_ctx *ctx)
 {
 	struct mk_ctx_info info;
@@ -119,7 +128,7 @@ static void start(struct waiter *w, struct mk_queue *q, void *(*run)(void *))
 /* 1,000 slots wait, one thread waits for them, one for room, one polls. */
 static void in_flight(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 1024);
 	struct mk_queue *full = support_queue(ctx, 2), *more;
 	struct waiter all, room;
@@ -175,7 +184,7 @@ static void in_flight(void **state)
 /* Lost while it works: what has an answer keeps it, what ran may have. */
 static void at_work(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 1024);
 	unsigned ok = 0, may = 0, not = 0;
 	uint64_t ran;
@@ -209,7 +218,7 @@ static void at_work(void **state)
 
 static void recover_all(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 64);
 	uint16_t spin = load_spin(ctx);
 	struct spin_args args = { 1, 1 };
@@ -262,7 +271,7 @@ static void recover_all(void **state)
 /* Not claimed: runs, once. The context stays quiesced until it is resumed. */
 static void unclaimed_run(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 256);
 	uint64_t value;
 
@@ -313,7 +322,7 @@ static void await_word(struct mk_queue *q, uint32_t word, uint64_t least)
 /* Two slots run when the worker dies: the idempotent one runs again. */
 static void claimed_end(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	uint16_t spin = load_spin(ctx);
 	struct spin_args once = { 1, 2 }, twice = { 2, 2 };
@@ -392,7 +401,7 @@ static void *keep_busy(void *arg)
 
 static void busy_recovery(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct reaper r[BUSY];
 
 	(void)state;
@@ -461,7 +470,7 @@ static void *kill_children(void *arg)
  * alive and does not answer. */
 static void dies_again(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 16);
 	struct killer k = { .kills = 0 };
 	uint64_t end;
@@ -519,7 +528,7 @@ static void no_leak(void **state)
 /* Destroyed while lost, and lost while idle. */
 static void destroy_lost(void **state)
 {
-	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx = manual_ctx();
 	struct mk_queue *q = support_queue(ctx, 4);
 
 	(void)state;

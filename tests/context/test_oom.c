@@ -332,6 +332,7 @@ static void begin(struct life *l)
 	struct mk_queue *q = (void *)l;
 	mk_buffer_t b = 99;
 
+	p.recovery = MK_RECOVERY_OFF;
 	p.cache_dir = getenv("XDG_CACHE_HOME");
 	p.compiler = getenv("CC");
 	if (!good(mk_ctx_create(&p, &ctx))) {

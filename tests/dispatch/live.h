@@ -10,11 +10,13 @@
 /* A bound for everything that should end at once; a hang fails by it. */
 #define LIVE_NS UINT64_C(60000000000)
 
+/* A context that only its owner, or a dispatch, brings back. */
 static inline struct mk_ctx *live_open(uint32_t isolation, uint32_t workers)
 {
 	struct mk_ctx_params p = { .size = sizeof(p),
 				   .isolation = isolation,
 				   .workers = workers,
+				   .recovery = MK_RECOVERY_OFF,
 				   .heap_bytes = 256u << 20 };
 	struct mk_ctx *ctx = NULL;
 	int r = mk_ctx_create(&p, &ctx);

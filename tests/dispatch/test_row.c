@@ -156,7 +156,7 @@ static void setup(struct fixture *f, uint32_t io_records)
 
 static int32_t run(struct fixture *f)
 {
-	const struct mk_row_env env = { find, f };
+	const struct mk_row_env env = { .find = find, .arg = f };
 
 	f->task.value = 0;
 	f->task.error = 0;

@@ -17,6 +17,7 @@ static void open_ctx(uint32_t isolation)
 		.size = sizeof(p),
 		.isolation = isolation,
 		.workers = 2,
+		.recovery = MK_RECOVERY_OFF, /* a test does it itself */
 		.compiler = fix.cc,
 		.cache_dir = fix.cache,
 	};

@@ -48,7 +48,8 @@ static bool has_children(void)
 
 static struct mk_ctx *create(void)
 {
-	struct mk_ctx_params p = { .size = sizeof(p), .workers = 2 };
+	struct mk_ctx_params p = { .size = sizeof(p), .workers = 2,
+				   .recovery = MK_RECOVERY_OFF };
 	struct mk_ctx *ctx = NULL;
 	int r = mk_ctx_create(&p, &ctx);
 

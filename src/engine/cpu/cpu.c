@@ -140,9 +140,11 @@ static int worker_init(struct mk_engine *e, uint32_t i)
 	w->engine = e;
 	w->index = i;
 	w->block = (struct mk_worker_block *)(e->region.base +
-			e->block->workers_offset) + i;
-	/* the worker before us may have died in a handler */
-	mk_store_relaxed(&w->block->running, 0);
+					      e->region.workers_offset) + i;
+	/* the worker before us may have died in a handler; counts go on */
+	memset(w->block, 0, MK_OFFSETOF(struct mk_worker_block, slots));
+	mk_store_release(&w->block->queue, MK_NO_QUEUE);
+	task->beat = &w->block->beat;
 	task->windows = e->windows;
 	task->window_count = e->config.windows;
 	task->worker = i;
@@ -482,7 +484,7 @@ static int cpu_pause(struct mk_engine *e, uint64_t timeout_ns)
 
 const struct mk_engine_ops mk_engine_cpu = {
 	.name = "cpu",
-	.traits = MK_TRAIT_HOST_MEMORY | MK_TRAIT_WAKES,
+	.traits = MK_TRAIT_HOST_MEMORY | MK_TRAIT_WAKES | MK_TRAIT_NAMES_ALL,
 	.probe = cpu_probe,
 	.open = cpu_open,
 	.start = cpu_start,

@@ -58,6 +58,8 @@ struct cpu_worker {
 	pthread_t thread;
 	uint32_t index;
 	bool started;
+	uint32_t runs;   /* what `running` of the block says */
+	void *signal_stack; /* fault.c; NULL: none */
 	uint32_t epoch;  /* last seen; store-release */
 	uint32_t exited; /* store-release */
 	uint32_t first;  /* queue where the next round begins */
@@ -111,6 +113,12 @@ void cpu_attention_watch(struct cpu_worker *w);
 /* Wake one worker if any sleeps. */
 void cpu_attention_wake(struct cpu_worker *w);
 bool cpu_any_work(struct mk_engine *e);
+
+/* fault.c: a handler that crashes */
+void cpu_fault_enter(struct cpu_worker *w);
+void cpu_fault_leave(struct cpu_worker *w);
+/* Give the others a moment to finish what they run, and let nobody begin. */
+void cpu_fault_drain(struct mk_engine *e, const struct cpu_worker *but);
 
 /* placement.c: cores that this process may use, at least 1. */
 unsigned cpu_core_count(void);

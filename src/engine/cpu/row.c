@@ -143,9 +143,14 @@ static int32_t row_call(struct row *row, uint32_t i,
 }
 
 /* Why a slot may not start now, as its negative result, or 0. */
-static int32_t row_held(const struct row *row, const struct mk_ring_slot *slot)
+static int32_t row_held(const struct row *row, const struct mk_ring_slot *slot,
+			const struct mk_row_env *env)
 {
 	int32_t refused = mk_slot_refused(slot, row->tenants);
+
+	if ((env->stop && mk_load_relaxed(env->stop)) ||
+	    (env->mode && mk_load_relaxed(env->mode) & MK_MODE_CANCEL))
+		return -MK_ECANCELLED;
 
 	if (mk_load_acquire(&row->control->shutdown))
 		return -MK_ECANCELLED;
@@ -198,7 +203,7 @@ static void row_step(struct row *row, uint32_t i, const struct mk_row_env *env)
 		row_answer(row, i, &slot, -MK_ESTATE, 0);
 		return;
 	}
-	result = row_held(row, &slot);
+	result = row_held(row, &slot, env);
 	if (!result)
 		result = row_call(row, i, &slot, env);
 	row_answer(row, i, &slot, result, row->sub.value);
@@ -213,8 +218,10 @@ int32_t mk_cpu_row_run(struct mk_task *task, const struct mk_op_row *args,
 	r = row_open(&row, task, args);
 	if (r)
 		return r;
-	for (uint32_t i = 0; i < row.published; i++)
+	for (uint32_t i = 0; i < row.published; i++) {
+		mk_progress(task);
 		row_step(&row, i, env);
+	}
 	mk_store_release(&row.control->epoch,
 			 mk_load_relaxed(&row.control->epoch) + 1);
 	task->dirty = 1;

@@ -11,11 +11,16 @@ struct mk_row_env {
 	 * MK_OP_ROW. */
 	const struct mk_handler_entry *(*find)(void *arg, uint32_t opcode);
 	void *arg;
+	/* The row ends early when *stop is not 0 or *mode has
+	 * MK_MODE_CANCEL: of the engine, and of the queue it came by. Either
+	 * may be NULL. */
+	const uint32_t *stop, *mode;
 };
 
 /*
  * Run one row: MK_OP_ROW. The value of the task becomes the number of slots
- * answered. Looks at the task's cancel word and deadline between slots.
+ * answered. Between two slots it looks at the task's cancel word and deadline
+ * and whether it is to stop, and says that it goes on: mk_progress().
  *
  * Returns MK_OK, or a negated code if the buffers cannot be used as a row;
  * then no slot was touched.

@@ -139,11 +139,13 @@ static int32_t run_fence(struct cpu_worker *w, struct cpu_queue *q, uint64_t t)
 		from = floor;
 	for (uint64_t u = from; u != t; u++) {
 		for (unsigned spins = 0; !answered(q, u); spins++) {
-			if (cancel_asked(w, q))
+			if (cancel_asked(w, q) || mk_cancelled(&w->task))
 				return -MK_ECANCELLED;
 			if (spins > 1000)
 				sched_yield();
 			mk_pause();
+			/* it is the other that hangs, if one does */
+			mk_progress(&w->task);
 		}
 	}
 	mk_store_relaxed(&q->fence_floor, t);
@@ -162,7 +164,12 @@ static int32_t run_entry(struct cpu_worker *w, struct cpu_queue *q,
 			 const struct mk_handler_entry *entry,
 			 const struct cpu_slot *slot)
 {
-	struct mk_row_env env = { find_entry, w->engine };
+	struct mk_row_env env = {
+		.find = find_entry,
+		.arg = w->engine,
+		.stop = &w->engine->stop,
+		.mode = &q->block->mode,
+	};
 
 	switch (slot->opcode) {
 	case MK_OP_FENCE:
@@ -185,8 +192,11 @@ static int32_t run_timed(struct cpu_worker *w, struct cpu_queue *q,
 	uint64_t start = mk_now_ns(), took;
 	uint32_t cost = mk_load_relaxed(&op->cost_ns);
 	uint32_t runs = mk_load_relaxed(&op->runs);
-	int32_t result = run_entry(w, q, entry, slot);
+	int32_t result;
 
+	mk_store_relaxed(&w->block->started_ns, start);
+	result = run_entry(w, q, entry, slot);
+	mk_store_relaxed(&w->block->started_ns, 0);
 	took = mk_now_ns() - start;
 	if (took > UINT32_MAX / 8)
 		took = UINT32_MAX / 8;
@@ -261,7 +271,23 @@ static inline void task_begin(struct cpu_worker *w, struct cpu_queue *q,
 	task->cancel_mark = 0x10000u | MK_MARK(t, q->shift);
 }
 
-/* A slot that is ours: run it and answer it, once. */
+/* A handler that gave up when it was asked to, because it was late. */
+static int32_t overrun(const struct mk_task *task, int32_t result)
+{
+	return task->deadline_ns != UINT64_MAX &&
+	       mk_now_ns() > task->deadline_ns ? -MK_EOVERRUN : result;
+}
+
+/*
+ * A slot that is ours: run it and answer it, once.
+ *
+ * Should the process die, the caller tells from the block which slot had
+ * begun. No order of the hardware matters for that: what stands before the
+ * death in the program has been stored when the process has been reaped. But
+ * the compiler has to keep to it: the last answer comes before the ticket,
+ * ticket and opcode before the handler, which is a call that it cannot see
+ * into.
+ */
 static void serve_slot(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
 		       uint64_t spill)
 {
@@ -273,15 +299,18 @@ static void serve_slot(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
 	slot_decode(&q->ring[t & q->mask], spill, &slot);
 	task_begin(w, q, t);
 	entry = find_entry(w->engine, slot.opcode);
-	mk_store_relaxed(&b->ticket, t);
+	mk_store_release(&b->ticket, t);
 	mk_store_relaxed(&b->opcode, slot.opcode);
-	mk_store_release(&b->running, b->running + 1);
+	mk_store_release(&b->running, w->runs + 1);
 	result = refuse(q, &w->task, &slot, entry);
 	if (!result)
 		result = run(w, q, &w->engine->ops[slot.opcode], entry, &slot);
 	else
 		mk_count(&b->cancelled, 1);
-	mk_store_release(&b->running, b->running + 1);
+	if (result == -MK_ECANCELLED)
+		result = overrun(&w->task, result);
+	w->runs += 2;
+	mk_store_release(&b->running, w->runs);
 	mk_count(&b->slots, 1);
 	if (result < 0)
 		mk_count(&b->failed, 1);

@@ -96,6 +96,7 @@ void *cpu_worker_main(void *arg)
 	struct cpu_worker *w = arg;
 	struct mk_engine *e = w->engine;
 
+	cpu_fault_enter(w);
 	cpu_attention_enter(e);
 	while (mk_load_relaxed(&e->epoch) == w->epoch || quiet_point(w)) {
 		if (round_over_queues(w)) {
@@ -106,6 +107,7 @@ void *cpu_worker_main(void *arg)
 		}
 	}
 	cpu_attention_leave(e);
+	cpu_fault_leave(w);
 	mk_store_release(&w->exited, 1);
 	return NULL;
 }

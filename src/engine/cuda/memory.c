@@ -167,7 +167,7 @@ static int open_region(struct mk_engine *e)
 				"the shared memory's address on the device");
 	e->launch.region = at;
 	e->launch.shared_bytes = e->region.shared_bytes;
-	e->launch.blocks_offset = e->block->workers_offset;
+	e->launch.blocks_offset = (uint32_t)e->region.workers_offset;
 	return 0;
 }
 

@@ -238,6 +238,13 @@ MKD_FN void mkd_gather(const struct mkd_unit *v, uint32_t leader,
 	}
 }
 
+/* The worker's block in the shared memory. */
+MKD_FN struct mk_worker_block *mkd_own_block(const struct mkd_warp *w)
+{
+	return (struct mk_worker_block *)
+		(w->l->region + w->l->blocks_offset) + w->index;
+}
+
 MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
 		     uint64_t ticket, uint64_t deadline_ns, uint32_t lane,
 		     uint32_t lanes)
@@ -272,14 +279,14 @@ MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
 	task->io_capacity = mkd_load32(&q->io_records);
 	task->reserved = 0;
 	task->engine = (void *)0;
+	task->beat = &mkd_own_block(w)->beat;
 }
 
 /* Say in the shared memory what runs, for whoever asks when we are lost. */
 MKD_FN void mkd_announce(struct mkd_warp *w, const struct mkd_slot *s,
 			 bool begin)
 {
-	struct mk_worker_block *b = (struct mk_worker_block *)
-		(w->l->region + w->l->blocks_offset) + w->index;
+	struct mk_worker_block *b = mkd_own_block(w);
 	struct mkd_unit u;
 
 	if (w->lane)
@@ -290,6 +297,7 @@ MKD_FN void mkd_announce(struct mkd_warp *w, const struct mkd_slot *s,
 		u.z = w->queue_index;
 		u.w = s->opcode;
 		mkd_store16((uint64_t)b, u);
+		mkd_store64(&b->started_ns, mkd_now_ns(w));
 		/* before we stop looking at orders */
 		mkd_store32(&w->me->busy, w->place + 1u);
 	} else {
@@ -411,6 +419,9 @@ MKD_SLOW void mkd_run_away(struct mkd_warp *w, const struct mkd_unit *v,
 		dirty = mkd_call_block(w, &args, s);
 	else
 		dirty = mkd_run_warp(w, &args, s);
+	if (s->result == -MK_ECANCELLED && s->deadline_ns != ~(uint64_t)0 &&
+	    mkd_now_ns(w) > s->deadline_ns)
+		s->result = -MK_EOVERRUN; /* it was asked to end, and did */
 	if (s->opcode == MK_OP_SHUTDOWN &&
 	    mkd_shfl((uint32_t)s->result, 0) == 0)
 		mkd_shut(w);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* On and off the device. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -26,9 +27,14 @@ int mkc_lost(struct mk_engine *e, CUresult result, const char *what)
 	e->why = *mk_error_last();
 	e->why.code = -MK_EDEVLOST;
 	e->failed = true;
+	snprintf(e->block->words, MK_WORDS_BYTES, "%.*s",
+		 (int)MK_WORDS_BYTES - 1, e->why.text);
+	mk_store_relaxed(&e->block->words_native, e->why.native);
 	mk_store_relaxed(&e->block->error, -MK_EDEVLOST);
 	/* pairs with whoever watches the state */
 	mk_store_release(&e->block->state, MK_ENGINE_FAILED);
+	if (e->region.failed)
+		e->region.failed(e->region.failed_arg);
 	return mk_error_copy(&e->why);
 }
 

@@ -110,7 +110,7 @@ static int32_t run(struct mk_engine *e, struct mock_queue *q,
 		   const struct mk_mock_slot *slot, uint64_t *value)
 {
 	const struct mk_handler_entry *entry = mk_builtin_find(slot->opcode);
-	const struct mk_row_env env = { find_entry, NULL };
+	const struct mk_row_env env = { .find = find_entry };
 	struct mk_task task;
 	int32_t result;
 

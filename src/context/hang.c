@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker that shows the same slot and the same beat as last time has made
+ * no progress since then. That needs nothing of the worker but what it writes
+ * anyway; time is measured here.
+ *
+ * Some slots are named by no worker: of a device that does not say what each
+ * of its lanes runs, and of a process that is stopped altogether. They show
+ * as the oldest slot of their queue, without an answer for hang_ns although
+ * some worker has nothing to do.
+ */
+#include "context/hang.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/order.h"
+#include "context/evidence.h"
+#include "context/loss.h"
+#include "queue/queue.h"
+
+#define MS 1000000ull
+#define LOOKS 20u             /* in hang_ns: 5 % */
+#define LATE_LOOK_NS (5 * MS) /* while slots with deadlines may run */
+#define LATE_IDLE_NS (50 * MS)
+#define ACTIVE_NS (1000 * MS) /* they may run this long after the last did */
+
+/* What a worker was last seen with. */
+struct watched {
+	uint64_t ticket, since; /* relaxed: mk_hang_since() */
+	uint32_t queue, beat;
+	uint64_t asked; /* when it was asked to end; 0: it was not */
+	bool late;      /* ... because its deadline passed */
+	bool told;      /* nothing more can be done */
+};
+
+struct mk_hang {
+	struct mk_ctx *ctx;
+	struct watched *workers;
+	uint64_t looked;  /* the last time */
+	uint64_t active;  /* the last time that something ran */
+	uint64_t next;    /* when to look again */
+	bool idle;        /* some worker has nothing to do */
+	/* what is found to hang; code 0: nothing */
+	struct mk_named found;
+	uint32_t opcode;
+	uint64_t found_since;
+};
+
+struct mk_hang *mk_hang_new(struct mk_ctx *ctx)
+{
+	struct mk_hang *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->ctx = ctx;
+	h->workers = calloc(ctx->config.workers, sizeof(*h->workers));
+	if (h->workers)
+		return h;
+	free(h);
+	return NULL;
+}
+
+void mk_hang_free(struct mk_hang *h)
+{
+	if (h)
+		free(h->workers);
+	free(h);
+}
+
+uint64_t mk_hang_since(const struct mk_hang *h, uint32_t worker,
+		       uint32_t queue, uint64_t ticket)
+{
+	const struct watched *w = &h->workers[worker];
+
+	return mk_load_relaxed(&w->queue) == queue &&
+			       mk_load_relaxed(&w->ticket) == ticket ?
+		       mk_load_relaxed(&w->since) : 0;
+}
+
+static void forget(struct watched *w)
+{
+	mk_store_relaxed(&w->since, 0);
+	w->asked = 0;
+	w->late = w->told = false;
+}
+
+static void due(struct mk_hang *h, uint64_t when)
+{
+	if (when < h->next)
+		h->next = when;
+}
+
+/* The queue of this index, if it has the ticket in flight. Under list_lock. */
+static struct mk_queue *holder(struct mk_ctx *ctx, uint32_t index,
+			       uint64_t ticket)
+{
+	struct mk_queue *q = ctx->queues;
+	uint64_t head;
+
+	while (q && q->desc.index != index)
+		q = q->list;
+	if (!q)
+		return NULL;
+	head = mk_load_acquire(&q->head);
+	return ticket - head < mk_load_acquire(&q->tail) - head &&
+			       mk_queue_published(q, ticket) &&
+			       !mk_queue_answered(q, ticket) ?
+		       q : NULL;
+}
+
+static uint64_t deadline_of(const struct mk_queue *q, uint64_t ticket)
+{
+	uint32_t index = (uint32_t)(ticket & q->mask);
+
+	return q->slots[index].flags & MK_SLOT_DEADLINE ?
+		       mk_load_relaxed(&q->ext[index].deadline_ns) :
+		       UINT64_MAX;
+}
+
+/* A new slot, or the same with a new beat. When did that begin? Between the
+ * last look and now; the worker may know it better. */
+static void see_progress(struct mk_hang *h, struct watched *w,
+			 const struct mk_worker_block *b, uint64_t now)
+{
+	uint64_t started = mk_load_relaxed(&b->started_ns);
+
+	mk_store_relaxed(&w->since, started > h->looked && started < now ?
+					    started : now);
+	w->asked = 0;
+	w->told = false;
+}
+
+/* It runs the same as before: is it late, does it hang? */
+static void judge(struct mk_hang *h, struct watched *w, struct mk_queue *q,
+		  uint64_t now)
+{
+	struct mk_ctx *ctx = h->ctx;
+	uint64_t deadline = deadline_of(q, w->ticket);
+	uint64_t limit = ctx->hang_ns > UINT64_MAX - w->since ?
+				 UINT64_MAX : w->since + ctx->hang_ns;
+
+	if (!w->late && now >= deadline) {
+		w->late = true;
+		mk_queue_ask_to_end(q, w->ticket);
+	}
+	if (!w->asked && now >= limit) {
+		w->asked = now;
+		mk_queue_ask_to_end(q, w->ticket);
+	}
+	if (!w->late)
+		due(h, deadline);
+	if (!w->asked)
+		due(h, limit);
+	else if (now - w->asked < ctx->grace_ns)
+		due(h, w->asked + ctx->grace_ns);
+	else if (!w->told && !h->found.code) {
+		w->told = true;
+		h->found.queue = w->queue;
+		h->found.ticket = w->ticket;
+		h->found.code = w->late ? MK_EOVERRUN : MK_EHUNG;
+		h->opcode = q->slots[w->ticket & q->mask].opcode;
+		h->found_since = w->since;
+	}
+}
+
+static void look_at_worker(struct mk_hang *h, uint32_t i, uint64_t now)
+{
+	const struct mk_worker_block *b = &h->ctx->workers[i];
+	struct watched *w = &h->workers[i];
+	uint32_t running = mk_load_acquire(&b->running), queue, beat;
+	uint64_t ticket;
+	struct mk_queue *q;
+
+	if (!(running & 1u)) {
+		h->idle = true;
+		forget(w);
+		return;
+	}
+	h->active = now;
+	ticket = mk_load_relaxed(&b->ticket);
+	queue = mk_load_relaxed(&b->queue);
+	beat = mk_load_relaxed(&b->beat);
+	if (!w->since || ticket != w->ticket || queue != w->queue) {
+		forget(w);
+		mk_store_relaxed(&w->ticket, ticket);
+		mk_store_relaxed(&w->queue, queue);
+		see_progress(h, w, b, now);
+	} else if (beat != w->beat) {
+		see_progress(h, w, b, now);
+	}
+	w->beat = beat;
+	q = holder(h->ctx, queue, ticket);
+	if (q)
+		judge(h, w, q, now);
+	else
+		forget(w); /* answered just now, or nonsense */
+}
+
+/* The oldest slot without an answer that an engine could have come to: what
+ * somebody got and has not published yet holds up those behind it. */
+static bool oldest(const struct mk_queue *q, uint64_t *ticket)
+{
+	uint64_t tail = mk_load_acquire(&q->tail);
+
+	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++) {
+		if (!mk_queue_published(q, t))
+			return false;
+		if (!mk_queue_answered(q, t)) {
+			*ticket = t;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool named(const struct mk_hang *h, const struct mk_queue *q,
+		  uint64_t ticket)
+{
+	for (uint32_t i = 0; i < h->ctx->config.workers; i++)
+		if (h->workers[i].since &&
+		    h->workers[i].ticket == ticket &&
+		    h->workers[i].queue == q->desc.index)
+			return true;
+	return false;
+}
+
+static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
+			  uint64_t limit, uint64_t now)
+{
+	uint64_t ticket;
+
+	if (!oldest(q, &ticket)) {
+		q->stale_since = 0;
+		return;
+	}
+	h->active = now;
+	if (!q->stale_since || q->stale != ticket || named(h, q, ticket) ||
+	    !h->idle) {
+		q->stale = ticket;
+		q->stale_since = now;
+	}
+	if (limit > UINT64_MAX - q->stale_since)
+		return;
+	if (now < q->stale_since + limit) {
+		due(h, q->stale_since + limit);
+		return;
+	}
+	if (h->found.code)
+		return;
+	h->found.queue = q->desc.index;
+	h->found.ticket = ticket;
+	h->found.code = now > deadline_of(q, ticket) ? MK_EOVERRUN : MK_EHUNG;
+	h->opcode = q->slots[ticket & q->mask].opcode;
+	h->found_since = q->stale_since;
+	q->stale_since = UINT64_MAX; /* once */
+}
+
+/* How long the oldest slot of a queue may stay where it is. */
+static uint64_t queue_limit(struct mk_ctx *ctx)
+{
+	uint64_t limit = ctx->hang_ns;
+
+	if (pthread_mutex_trylock(&ctx->lock))
+		/* a command: the engine may have stepped aside for it */
+		return limit > ctx->command_ns ? limit : ctx->command_ns;
+	if (ctx->quiesced)
+		limit = UINT64_MAX;
+	pthread_mutex_unlock(&ctx->lock);
+	return limit;
+}
+
+/* What was found hangs: put it on record, then end it if that can be. */
+static void act(struct mk_hang *h, uint64_t now)
+{
+	struct mk_ctx *ctx = h->ctx;
+	bool process = ctx->isolation == MK_ISOLATION_PROCESS;
+	struct mk_error why = { .code = process ? -MK_EDEVLOST : -MK_EHUNG,
+				.operation = "mk_ctx" };
+	char name[MK_HANDLER_NAME_BYTES];
+
+	mk_ctx_handler_name(ctx, h->opcode, name);
+	snprintf(why.text, sizeof(why.text),
+		 "handler %s (opcode %u) has made no progress for %llu ms, "
+		 "ticket %llu of queue %u%s", name, h->opcode,
+		 (unsigned long long)((now - h->found_since) / MS),
+		 (unsigned long long)h->found.ticket, h->found.queue,
+		 process ? ": its worker process was killed" :
+			   ": with isolation none it cannot be ended");
+	if (process)
+		mk_loss_blame(ctx, h->found.queue, h->found.ticket,
+			      h->found.code);
+	mk_evidence_take(ctx, &why);
+	mk_evidence_write(ctx);
+	if (process)
+		mk_ctx_condemn(ctx, &why);
+	else
+		mk_ctx_fail(ctx, &why);
+}
+
+static void forget_all(struct mk_hang *h)
+{
+	for (uint32_t i = 0; i < h->ctx->config.workers; i++)
+		forget(&h->workers[i]);
+	pthread_mutex_lock(&h->ctx->list_lock);
+	for (struct mk_queue *q = h->ctx->queues; q; q = q->list)
+		q->stale_since = 0;
+	pthread_mutex_unlock(&h->ctx->list_lock);
+}
+
+/* Between two looks, if nothing is due. */
+static uint64_t pace(const struct mk_hang *h, uint64_t now)
+{
+	struct mk_ctx *ctx = h->ctx;
+	uint64_t nap = ctx->hang_ns == MK_FOREVER ? MK_FOREVER :
+						    ctx->hang_ns / LOOKS;
+	uint64_t late = now - h->active < ACTIVE_NS ? LATE_LOOK_NS :
+						      LATE_IDLE_NS;
+
+	return mk_load_relaxed(&ctx->deadlines) && late < nap ? late : nap;
+}
+
+uint64_t mk_hang_look(struct mk_hang *h)
+{
+	struct mk_ctx *ctx = h->ctx;
+	uint64_t now = mk_now_ns(), limit = queue_limit(ctx), nap;
+
+	if (mk_load_acquire(&ctx->lost)) {
+		forget_all(h);
+		return MK_FOREVER; /* whoever brings it back rings */
+	}
+	nap = pace(h, now);
+	h->next = UINT64_MAX;
+	h->idle = false;
+	h->found.code = 0;
+	pthread_mutex_lock(&ctx->list_lock);
+	for (uint32_t i = 0; i < ctx->config.workers; i++)
+		look_at_worker(h, i, now);
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		look_at_queue(h, q, limit, now);
+	pthread_mutex_unlock(&ctx->list_lock);
+	h->looked = now;
+	if (h->found.code) {
+		act(h, now);
+		if (ctx->isolation == MK_ISOLATION_PROCESS)
+			forget_all(h);
+	}
+	if (h->next > now && h->next - now < nap)
+		nap = h->next - now;
+	return nap;
+}
