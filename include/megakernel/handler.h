@@ -225,12 +225,12 @@ __extension__ struct mk_none {};
 		__attribute__((visibility("hidden")));                       \
 	extern const struct mk_handler_entry __stop_mk_handlers[]            \
 		__attribute__((visibility("hidden")));                       \
-	extern const struct mk_module_table symbol;                          \
-	const struct mk_module_table symbol                                  \
-		__attribute__((visibility("default"))) = {                   \
-			MK_ABI_VERSION, MK_FINGERPRINT,                      \
-			__start_mk_handlers, __stop_mk_handlers              \
-		}
+	extern const struct mk_module_table symbol                           \
+		__attribute__((visibility("default")));                      \
+	const struct mk_module_table symbol = {                              \
+		MK_ABI_VERSION, MK_FINGERPRINT,                              \
+		__start_mk_handlers, __stop_mk_handlers                      \
+	}
 
 /* ---- who am I --------------------------------------------------------- */
 

@@ -52,6 +52,12 @@ MK_HANDLER(add_all, struct add_args)
 }
 END
 
+# linked into a program: to be called by nobody but the library
+{
+	cat "$work/handler.c"
+	echo 'MK_MODULE_DEFINE(linked);'
+} >"$work/linked.c"
+
 for cc in "${CC:-cc}" gcc clang; do
 	have "$cc" || continue
 	for header in $headers; do
@@ -65,6 +71,8 @@ for cc in "${CC:-cc}" gcc clang; do
 	done
 	try "a handler, $cc, C11" "$cc" -std=c11 -Wall -Wextra -Werror \
 		-fsyntax-only -I"$include" "$work/handler.c"
+	try "linked handlers, $cc, C11" "$cc" -std=c11 -Wall -Wextra \
+		-Werror -c -o "$work/linked.o" -I"$include" "$work/linked.c"
 done
 
 for cxx in "${CXX:-c++}" g++ clang++; do
@@ -75,6 +83,9 @@ for cxx in "${CXX:-c++}" g++ clang++; do
 			-Wpedantic -Werror -fsyntax-only -I"$include" \
 			"$work/one.cc"
 	done
+	try "linked handlers, $cxx, C++17" "$cxx" -x c++ -std=c++17 -Wall \
+		-Wextra -Werror -c -o "$work/linked.o" -I"$include" \
+		"$work/linked.c"
 done
 
 nvcc=${NVCC:-nvcc}
