@@ -328,7 +328,10 @@ int64_t mk_queue_destroy(struct mk_queue *q, uint64_t timeout_ns)
 	r = mk_ctx_lock_until(ctx, deadline, "mk_queue_destroy");
 	if (r)
 		return r;
-	r = mk_load_acquire(&ctx->lost) ? 0 :
+	/* a worker process that is gone knows no queue; an engine that lives
+	 * here may look at it for as long as it was not told */
+	r = ctx->isolation == MK_ISOLATION_PROCESS &&
+			    mk_load_acquire(&ctx->lost) ? 0 :
 		ctx->ops->queue_detach(ctx->engine, q->desc.index,
 				       mk_time_left(deadline));
 	if (r == -MK_EDEVLOST)

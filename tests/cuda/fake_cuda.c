@@ -26,7 +26,7 @@ struct fake_cuda fake;
 static pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
 	pthread_t thread;
-	bool started;  /* and not joined */
+	uint32_t started; /* and not joined; store-release */
 	uint32_t ended; /* store-release */
 	uint32_t dead;  /* store-release: everything fails now */
 	struct mkd_launch launch;
@@ -67,7 +67,8 @@ void fake_cache(void)
 
 bool fake_resident(void)
 {
-	return fake_run.started && !mk_load_acquire(&fake_run.ended);
+	return mk_load_acquire(&fake_run.started) &&
+	       !mk_load_acquire(&fake_run.ended);
 }
 
 void fake_kill_kernel(void)
@@ -77,6 +78,29 @@ void fake_kill_kernel(void)
 		mk_store_release(fake_run.die, 1);
 	while (fake_resident())
 		usleep(100);
+}
+
+unsigned fake_calls(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&fake_lock);
+	n = fake.calls;
+	pthread_mutex_unlock(&fake_lock);
+	return n;
+}
+
+void fake_fail(const char *function, int with)
+{
+	pthread_mutex_lock(&fake_lock);
+	fake.fail_function = function;
+	fake.fail_with = with;
+	pthread_mutex_unlock(&fake_lock);
+}
+
+unsigned fake_launches(void)
+{
+	return mk_load_relaxed(&fake.launches);
 }
 
 /* Count the call; its result if it is to fail. */

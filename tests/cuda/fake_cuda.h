@@ -73,6 +73,12 @@ void fake_cache(void);
 /* Is a kernel running? */
 bool fake_resident(void);
 
+/* What a service thread may be changing: fake.calls, fake.launches; and what
+ * it may be reading: fail_function, NULL for none, and fail_with. */
+unsigned fake_calls(void);
+unsigned fake_launches(void);
+void fake_fail(const char *function, int with);
+
 /* Let the resident kernel die as after a trap: everything fails with 719. */
 void fake_kill_kernel(void);
 

@@ -21,7 +21,7 @@ static CUresult cuStreamQuery(CUstream s)
 		return MKC_NOT_READY;
 	if (fake_run.started) {
 		pthread_join(fake_run.thread, NULL);
-		fake_run.started = false;
+		mk_store_release(&fake_run.started, 0);
 	}
 	return 0;
 }
@@ -72,7 +72,8 @@ static void fake_monitor(const struct mkd_launch *l)
 		    fake_busy(m, seq))
 			continue;
 		if (mk_load_relaxed(&m->command) == MKD_CMD_DETACH)
-			mk_store_relaxed(&m->low[m->index], 0);
+			mk_store_relaxed(
+				&m->low[mk_load_relaxed(&m->index)], 0);
 		mk_store_relaxed(&m->result, 0);
 		mk_store_release(&m->ack, seq);
 		if (mk_load_relaxed(&m->command) == MKD_CMD_LEAVE) {
@@ -107,7 +108,7 @@ static CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy,
 		return 1;
 	if (fake_run.started)
 		pthread_join(fake_run.thread, NULL);
-	fake.launches++;
+	mk_add_relaxed(&fake.launches, 1);
 	fake.grid = gx;
 	fake.block = bx;
 	fake_run.launch = *(struct mkd_launch *)args[0];
@@ -123,9 +124,12 @@ static CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy,
 	}
 	mk_store_release(&fake_run.ended, 0);
 	kernel_stream = s;
-	fake_run.started = !pthread_create(&fake_run.thread, NULL, kernel_main,
-					   NULL);
-	return fake_run.started ? 0 : MKC_OUT_OF_MEMORY;
+	if (pthread_create(&fake_run.thread, NULL, kernel_main, NULL)) {
+		mk_store_release(&fake_run.started, 0);
+		return MKC_OUT_OF_MEMORY;
+	}
+	mk_store_release(&fake_run.started, 1);
+	return 0;
 }
 
 static CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks,

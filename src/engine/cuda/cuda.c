@@ -563,7 +563,13 @@ static int cuda_queue_detach(struct mk_engine *e, uint32_t index,
 {
 	int r = begin(e);
 
-	return r ? r : end(e, mkc_queue_detach(e, index, timeout_ns));
+	if (!r)
+		return end(e, mkc_queue_detach(e, index, timeout_ns));
+	/* lost: its memory goes, so the service thread must not look at it */
+	pthread_mutex_lock(&e->lock);
+	mkc_queue_forget(e, index);
+	pthread_mutex_unlock(&e->lock);
+	return r;
 }
 
 static int cuda_queue_event_fd(struct mk_engine *e, uint32_t index, int fd)

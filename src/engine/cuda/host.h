@@ -234,6 +234,8 @@ int mkc_queue_attach(struct mk_engine *e, const struct mk_queue_desc *d,
 		     int event_fd);
 int mkc_queue_detach(struct mk_engine *e, uint32_t index,
 		     uint64_t timeout_ns);
+/* For the host, which looked after it: of a device that is lost. */
+void mkc_queue_forget(struct mk_engine *e, uint32_t index);
 int mkc_queue_event_fd(struct mk_engine *e, uint32_t index, int fd);
 void mkc_queues_free(struct mk_engine *e);
 

@@ -199,6 +199,16 @@ int mkc_queue_attach(struct mk_engine *e, const struct mk_queue_desc *d,
 	return 0;
 }
 
+void mkc_queue_forget(struct mk_engine *e, uint32_t index)
+{
+	struct mkc_queue *q = find(e, index);
+
+	if (!q)
+		return;
+	place_set(e, q->place, NULL);
+	queue_free(q);
+}
+
 int mkc_queue_detach(struct mk_engine *e, uint32_t index, uint64_t timeout_ns)
 {
 	struct mkc_queue *q = find(e, index);
@@ -209,11 +219,10 @@ int mkc_queue_detach(struct mk_engine *e, uint32_t index, uint64_t timeout_ns)
 				    "there is no queue %u", index);
 	r = mkc_command(e, MKD_CMD_DETACH, q->place,
 			places_with(e, q->place, false), NULL, 0, timeout_ns);
-	if (r)
-		return r;
-	place_set(e, q->place, NULL);
-	queue_free(q);
-	return 0;
+	/* lost: the caller takes its memory back all the same */
+	if (!r || e->failed)
+		mkc_queue_forget(e, index);
+	return r;
 }
 
 int mkc_queue_event_fd(struct mk_engine *e, uint32_t index, int fd)

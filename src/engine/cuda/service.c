@@ -65,10 +65,15 @@ static void *service_main(void *arg)
 {
 	struct mk_engine *e = arg;
 	uint32_t bell = mk_load_seq(&e->block->bell);
+	int r;
 
 	prctl(PR_SET_NAME, "mk-cuda");
 	prctl(PR_SET_TIMERSLACK, 1000ul);
-	if (mkc_enter(e))
+	/* a device that is lost here is lost for the commands, too */
+	pthread_mutex_lock(&e->lock);
+	r = mkc_enter(e);
+	pthread_mutex_unlock(&e->lock);
+	if (r)
 		return NULL;
 	for (;;) {
 		/* read before anything is looked at: a ring after this is
