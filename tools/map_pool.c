@@ -10,6 +10,17 @@
 /* A thread holds up to three; the others are in the engine's hands. */
 #define CHUNKS_A_THREAD 12u
 
+int map_buffer_create(struct map *m, uint64_t bytes, mk_buffer_t *out)
+{
+	int r = mk_buffer_create(m->ctx, bytes, 0, out);
+
+	if (r < 0)
+		return r;
+	m->allocated += bytes;
+	m->allocations++;
+	return r;
+}
+
 int map_pool_open(struct map *m)
 {
 	struct map_pool *p = &m->pool;
@@ -19,7 +30,7 @@ int map_pool_open(struct map *m)
 
 	p->count = CHUNKS_A_THREAD * m->threads;
 	bytes = (uint64_t)p->count * MAP_CHUNK_BYTES;
-	r = mk_buffer_create(m->ctx, bytes, 0, &p->buffer);
+	r = map_buffer_create(m, bytes, &p->buffer);
 	if (r < 0)
 		return r;
 	r = mk_buffer_map(m->ctx, p->buffer, &memory);

@@ -109,6 +109,8 @@ struct map {
 	uint64_t totals[3];
 	uint64_t files, failed, bytes; /* atomic */
 	uint64_t results;   /* state areas read */
+	uint64_t allocated; /* bytes of the buffers made */
+	uint32_t allocations;
 
 	uint32_t stop;       /* a thread saw that going on is pointless */
 	int fatal;           /* negated code that ended it; under stop_lock */
@@ -132,6 +134,8 @@ void map_close(struct map *m);
 
 /* ---- map_pool.c -------------------------------------------------------- */
 
+/* mk_buffer_create(), counted. */
+int map_buffer_create(struct map *m, uint64_t bytes, mk_buffer_t *out);
 int map_pool_open(struct map *m);
 void map_pool_close(struct map *m);
 /* A free chunk with one reference, or MAP_NO_CHUNK. */

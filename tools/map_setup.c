@@ -156,9 +156,9 @@ static int open_memory(struct map *m)
 	int r = mk_queue_create(m->ctx, &params, &m->queue);
 
 	if (r >= 0)
-		r = mk_buffer_create(m->ctx,
-				     (uint64_t)MAP_WINDOW * MK_MAP_STATE_BYTES,
-				     0, &m->states);
+		r = map_buffer_create(m,
+				      (uint64_t)MAP_WINDOW * MK_MAP_STATE_BYTES,
+				      &m->states);
 	if (r >= 0)
 		r = map_pool_open(m);
 	if (r >= 0 && m->mapped)

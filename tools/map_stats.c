@@ -5,9 +5,12 @@
 
 #include "map_run.h"
 
+/* The data and the state: see struct mk_map_args. */
+#define HANDLES_A_SLOT 2u
+
 static void row(const char *name, uint64_t value, const char *unit)
 {
-	fprintf(stderr, "  %-26s %20llu%s%s\n", name, (unsigned long long)value,
+	fprintf(stderr, "  %-27s %20llu%s%s\n", name, (unsigned long long)value,
 		*unit ? " " : "", unit);
 }
 
@@ -24,10 +27,12 @@ static void dispatch_record(struct map *m, const struct mk_queue_stats *q,
 	out->readback_bytes = out->output_bytes + answers * MK_COMPLETION_BYTES;
 	out->bytes_moved = out->readback_bytes + out->input_bytes +
 			   q->submitted * MK_SLOT_BYTES;
-	out->device_allocation_bytes =
-		(uint64_t)m->pool.count * MAP_CHUNK_BYTES +
-		(uint64_t)MAP_WINDOW * MK_MAP_STATE_BYTES;
-	out->device_allocation_events = 2;
+	out->device_allocation_bytes = m->allocated;
+	out->device_allocation_events = m->allocations;
+	out->output_buffers = (uint32_t)m->results;
+	out->resident_resource_rows = (uint32_t)q->submitted;
+	out->resident_resource_handles =
+		(uint32_t)q->submitted * HANDLES_A_SLOT;
 	out->latency_ns = m->ended_ns - m->started_ns;
 	out->kernel_launches = (uint32_t)c->launches;
 	out->sync_points = (uint32_t)q->waits;
@@ -42,12 +47,17 @@ static void print_dispatch(const struct mk_dispatch_stats *s)
 	row("bytes_moved", s->bytes_moved, "B");
 	row("device_allocation_bytes", s->device_allocation_bytes, "B");
 	row("device_allocation_events", s->device_allocation_events, "");
+	row("output_buffers", s->output_buffers, "results");
+	row("resident_resource_rows", s->resident_resource_rows, "slots");
+	row("resident_resource_handles", s->resident_resource_handles, "");
 	row("latency_ns", s->latency_ns, "ns");
 	row("kernel_launches", s->kernel_launches, "");
 	row("sync_points", s->sync_points, "");
+	row("recovered_after_device_loss", s->recovered_after_device_loss, "");
 	row("output rate", mk_dispatch_output_rate(s), "B/s");
 	row("readback rate", mk_dispatch_readback_rate(s), "B/s");
 	row("moved rate", mk_dispatch_moved_rate(s), "B/s");
+	row("device allocation rate", mk_dispatch_allocation_rate(s), "B/s");
 }
 
 static void print_queue(const struct mk_queue_stats *q)

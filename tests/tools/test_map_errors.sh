@@ -99,7 +99,11 @@ sha256sum tree/a0 tree/size524289 > want
 same want got "--stats"
 has err "map: 3 files, 1 failed" "--stats"
 for row in 'input_bytes *524291 B' 'submitted *4 slots' 'ok *4 slots' \
-	'failed *0 slots' 'kernel_launches *1$'; do
+	'failed *0 slots' 'kernel_launches *1$' 'output_buffers *2 results' \
+	'output_bytes *512 B' 'readback_bytes *576 B' \
+	'resident_resource_rows *4 slots' 'resident_resource_handles *8$' \
+	'device_allocation_events *2$' 'recovered_after_device_loss *0$' \
+	'sync_points *[0-9]+$' 'device allocation rate *[1-9][0-9]* B/s'; do
 	grep -Eq "^  $row" err || fail "--stats: no '$row' in: $(cat err)"
 done
 finish
