@@ -36,20 +36,6 @@ struct batch {
 	uint32_t stride;
 };
 
-static mk_buffer_t handle_of(const struct mk_resident_handles *h, int part)
-{
-	switch (part) {
-	case MK_PART_CONTROL:
-		return h->control;
-	case MK_PART_RING:
-		return h->ring;
-	case MK_PART_LOG:
-		return h->debug_log;
-	default:
-		return h->io_queue;
-	}
-}
-
 /* ---- before ------------------------------------------------------------- */
 
 /*
@@ -65,7 +51,7 @@ static int prepare_row(struct batch *b, uint32_t i)
 	row->result = PENDING;
 	row->answered = 0;
 	for (int part = 0; part < (int)MK_PARTS; part++) {
-		mk_buffer_t handle = handle_of(&b->rows[i], part);
+		mk_buffer_t handle = mk_row_handle(&b->rows[i], part);
 		struct mk_output_buffer *to = &row->buffer[row->buffers];
 		uint64_t bytes;
 		int r;
@@ -104,7 +90,7 @@ static void landed(void *arg, uint32_t item, const struct mk_completion *c)
 	row->answered = c->value;
 	b->stats.resident_resource_rows++;
 	for (int part = 0; part < (int)MK_PARTS; part++)
-		if (handle_of(&b->rows[item], part))
+		if (mk_row_handle(&b->rows[item], part))
 			b->stats.resident_resource_handles++;
 }
 
@@ -184,7 +170,7 @@ static void read_row(struct batch *b, uint32_t i)
 	for (uint32_t k = 0; k < row->buffers; k++) {
 		struct mk_output_buffer *to = &row->buffer[k];
 		int r = mk_buffer_read(b->ctx,
-				       handle_of(&b->rows[i], (int)to->part),
+				       mk_row_handle(&b->rows[i], to->part),
 				       0, to->data, to->bytes);
 
 		/* it was destroyed since, or the device lost */
@@ -243,8 +229,8 @@ static int batch_enter(struct batch *b)
 }
 
 static int pointers(const char *operation, const struct mk_ctx *ctx,
-		    const struct mk_resident_handles *rows, uint32_t n,
-		    const void *out)
+		    const char *what, const struct mk_resident_handles *rows,
+		    uint32_t n, const void *out)
 {
 	if (ctx && (rows || !n) && out && n <= INT_MAX)
 		return 0;
@@ -252,7 +238,7 @@ static int pointers(const char *operation, const struct mk_ctx *ctx,
 		return mk_error_set(-EINVAL, 0, operation,
 				    "n is %u, must be at most %d", n, INT_MAX);
 	return mk_error_set(-EINVAL, 0, operation, "%s is NULL",
-			    !ctx ? "ctx" : !out ? "out" : "rows");
+			    !ctx ? "ctx" : !out ? "out" : what);
 }
 
 int mk_resident_batch(const char *operation, struct mk_ctx *ctx,
@@ -265,7 +251,7 @@ int mk_resident_batch(const char *operation, struct mk_ctx *ctx,
 	};
 	int r;
 
-	r = pointers(operation, ctx, rows, n, out);
+	r = pointers(operation, ctx, "rows", rows, n, out);
 	if (r < 0)
 		return r;
 	out->rows = 0;
@@ -306,7 +292,7 @@ int mk_dispatch_resident_batch(struct mk_ctx *ctx,
 	int r;
 
 	if (!out)
-		return pointers(__func__, ctx, rows, n, out);
+		return pointers(__func__, ctx, "rows", rows, n, out);
 	r = mk_resident_batch(__func__, ctx, params, rows, n, &fresh);
 	if (r >= 0)
 		*out = fresh;
@@ -316,14 +302,6 @@ int mk_dispatch_resident_batch(struct mk_ctx *ctx,
 }
 
 /* ---- one row ------------------------------------------------------------ */
-
-static int row_failed(const char *operation, int32_t result)
-{
-	return mk_error_set(result, 0, operation,
-			    "the row did not run to its end: %s (%s); see "
-			    "the buffers of its handles",
-			    mk_code_name(result), mk_strerror(result));
-}
 
 static int resident_into(const char *operation, struct mk_ctx *ctx,
 			 const struct mk_dispatch_params *params,
@@ -346,7 +324,7 @@ static int resident_into(const char *operation, struct mk_ctx *ctx,
 	if (r < 0)
 		return r;
 	if (row.result < 0)
-		return row_failed(operation, row.result);
+		return mk_row_failed(operation, ctx, handles, row.result);
 	out->buffers = row.buffers;
 	out->stats = b.stats;
 	return row.answered < INT_MAX ? (int)row.answered : INT_MAX;
@@ -357,7 +335,7 @@ int mk_dispatch_resident_into(struct mk_ctx *ctx,
 			      const struct mk_resident_handles *handles,
 			      struct mk_dispatch_output *out)
 {
-	int r = pointers(__func__, ctx, handles, 1, out);
+	int r = pointers(__func__, ctx, "handles", handles, 1, out);
 
 	return r ? r : resident_into(__func__, ctx, params, handles, out);
 }
@@ -370,7 +348,7 @@ int mk_dispatch_resident(struct mk_ctx *ctx,
 	struct mk_dispatch_output fresh = { .buffers = 0 };
 	int r;
 
-	r = pointers(__func__, ctx, handles, 1, out);
+	r = pointers(__func__, ctx, "handles", handles, 1, out);
 	if (!r)
 		r = resident_into(__func__, ctx, params, handles, &fresh);
 	if (r >= 0)

@@ -11,4 +11,13 @@ int mk_resident_batch(const char *operation, struct mk_ctx *ctx,
 		      const struct mk_resident_handles *rows, uint32_t n,
 		      struct mk_batch_dispatch_output *out);
 
+/* The handle of one buffer of a row. (row_error.c) */
+mk_buffer_t mk_row_handle(const struct mk_resident_handles *h,
+			  enum mk_part part);
+
+/* Record why a row ended with `result`, naming buffer and word where they can
+ * be found, and return it. */
+int mk_row_failed(const char *operation, struct mk_ctx *ctx,
+		  const struct mk_resident_handles *h, int32_t result);
+
 #endif

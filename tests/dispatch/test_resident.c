@@ -100,6 +100,16 @@ static void test_readback_mask(void **state)
 	}
 }
 
+/* The refusal of a single row names the buffer, and the word if it is one. */
+static void says(const char *text)
+{
+	const struct mk_error *e = mk_error_last();
+
+	assert_string_equal(e->operation, "mk_dispatch_resident");
+	if (!strstr(e->text, text))
+		fail_msg("no \"%s\" in: %s", text, e->text);
+}
+
 /* The refusals of one row, by the call's own result. */
 static void test_row_refused(void **state)
 {
@@ -117,23 +127,29 @@ static void test_row_refused(void **state)
 		bad.ring = 0;
 		assert_int_equal(mk_dispatch_resident(*state, params[i], &bad,
 						      &out), -MK_EFOREIGN);
+		says("ring: buffer 0x0 is no handle");
 		bad.ring = UINT64_C(99) << 32 | 60000;
 		assert_int_equal(mk_dispatch_resident(*state, params[i], &bad,
 						      &out), -MK_EFOREIGN);
+		says("ring: buffer 0x630000ea60 is no handle");
 		bad = h;
 		bad.control = h.ring;
 		assert_int_equal(mk_dispatch_resident(*state, params[i], &bad,
 						      &out), -MK_ETRUNC);
+		says("control: word 336 (after the end): there are 1344");
 		bad = h;
 		bad.debug_log = h.ring;
 		assert_int_equal(mk_dispatch_resident(*state, params[i], &bad,
 						      &out), -MK_ELAYOUT);
+		says("debug_log: word 0 (magic): 0x47524b4d");
 		assert_ok(mk_buffer_write(*state, h.debug_log, 16, &zero, 4));
 		assert_int_equal(mk_dispatch_resident(*state, params[i], &h,
 						      &out), -MK_ELAYOUT);
+		says("debug_log: word 4 (capacity): 0, must be a power");
 		assert_ok(mk_buffer_destroy(*state, h.debug_log, LIVE_NS));
 		assert_int_equal(mk_dispatch_resident(*state, params[i], &h,
 						      &out), -MK_ESTALE);
+		says("debug_log: buffer 0x");
 		assert_int_equal(out.buffers, 77);
 		h.debug_log = 0;
 		live_drop(*state, h);
