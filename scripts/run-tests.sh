@@ -23,7 +23,8 @@ status=$?
 if [ -r "$build/Testing/Temporary/LastTest.log" ]; then
 	awk '
 		$2 == "Testing:" { test = $3 }
-		/^\[  SKIPPED \] [a-z]/ && !seen[test, $0]++ {
+		/^\[  SKIPPED \] [a-z]/ && !/listed below/ &&
+		    !seen[test, $0]++ {
 			if (!any++)
 				print "\nskipped cases of tests that ran:"
 			printf "\t%s: %s\n", test, substr($0, 14)

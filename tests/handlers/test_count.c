@@ -142,16 +142,30 @@ static bool ask_wc(const unsigned char *data, size_t bytes, struct counts *c)
 	return n == 3;
 }
 
+/* From coreutils 9.5 on wc makes words of bytes that cannot be printed. Then
+ * it is asked about bytes that can. */
+static void make_printable(unsigned char *data, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		if (data[i] != ' ' && (unsigned)(data[i] - '\t') >= 5 &&
+		    (unsigned)(data[i] - '!') >= 94)
+			data[i] = 'x';
+}
+
 static void same_as_wc(void **state)
 {
 	size_t bytes = 200000;
 	unsigned char *data = malloc(bytes);
 	struct counts want, got;
+	bool newer;
 
 	(void)state;
 	assert_non_null(data);
+	newer = ask_wc((const unsigned char *)"\001", 1, &want) && want.words;
 	for (unsigned kind = 0; kind < 3; kind++) {
 		fill(data, bytes, kind);
+		if (newer)
+			make_printable(data, bytes);
 		if (!ask_wc(data, bytes, &want))
 			break;
 		map_file(&m, MK_OP_COUNT, data, bytes, 4096 + kind);

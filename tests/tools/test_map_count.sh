@@ -5,7 +5,20 @@
 . "$(dirname "$0")/lib.sh"
 cd "$work" || exit 1
 
+# From coreutils 9.5 on wc makes words of bytes that cannot be printed. Then it
+# is asked about bytes that can.
+newer=$(printf '\001' | wc -w)
+printable() {
+	[ "$newer" -eq 0 ] && return
+	for file do
+		tr '\000-\010\016-\037\177-\377' x < "$file" > printable
+		cat printable > "$file"
+	done
+	rm -f printable
+}
+
 odd_tree tree
+printable tree/size*
 for isolation in process none; do
 	files_of tree > list
 	wc --files0-from=list > want
@@ -78,9 +91,11 @@ while [ $i -lt 256 ]; do
 	printf "x\\$(printf %03o $i)y " >> bytes
 	i=$((i + 1))
 done
+printable bytes
 compare seams bytes
 
-if [ -d /usr/include ]; then
+# whose comments may have other letters
+if [ -d /usr/include ] && [ "$newer" -eq 0 ]; then
 	files_of /usr/include > list
 	wc --files0-from=list > want
 	mk map count /usr/include > got
