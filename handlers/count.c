@@ -145,6 +145,7 @@ MK_FN void count_lanes(struct mk_task *task, struct count_part *part,
 		       struct count_state *s, const unsigned char *data,
 		       uint64_t bytes)
 {
+	struct count_state sum;
 	uint32_t lane = mk_lane(task), lanes = mk_lanes(task);
 	uint64_t share = bytes / lanes + 1;
 	uint64_t from = share * lane < bytes ? share * lane : bytes;
@@ -154,13 +155,15 @@ MK_FN void count_lanes(struct mk_task *task, struct count_part *part,
 	mk_sync(task);
 	if (lane)
 		return;
+	sum = *s; /* may lie behind a bus */
 	for (uint32_t i = 0; i < lanes; i++) {
-		s->lines += part[i].lines;
-		s->words += part[i].words - (part[i].joins && s->open);
+		sum.lines += part[i].lines;
+		sum.words += part[i].words - (part[i].joins && sum.open);
 		if (part[i].open != 2)
-			s->open = part[i].open;
+			sum.open = part[i].open;
 	}
-	s->bytes += bytes;
+	sum.bytes += bytes;
+	*s = sum;
 }
 
 /* One lane alone, looking at the cancel word. -MK_ECANCELLED or 0. */

@@ -63,39 +63,52 @@ MK_FN uint32_t sha256_big_endian(const unsigned char *p)
 	       (uint32_t)p[2] << 8 | p[3];
 }
 
-MK_FN void sha256_block(uint32_t *h, const unsigned char *data)
+/* Sixteen rounds at a time, unrolled: the words stay in registers. */
+#if MK_CUDA
+#define SHA256_SIXTEEN _Pragma("unroll 16")
+#define SHA256_LOOP _Pragma("unroll 1")
+#else
+#define SHA256_SIXTEEN
+#define SHA256_LOOP
+#endif
+
+/* One block, whose words, in the processor's order, are in w. */
+MK_FN void sha256_rounds(uint32_t *h, uint32_t *w)
 {
 	uint32_t a = h[0], b = h[1], c = h[2], d = h[3];
 	uint32_t e = h[4], f = h[5], g = h[6], i = h[7];
-	uint32_t w[16];
 
-	for (unsigned t = 0; t < 16; t++)
-		w[t] = sha256_big_endian(data + 4 * t);
-	for (unsigned t = 0; t < 64; t++) {
-		uint32_t x, y;
+	SHA256_LOOP
+	for (unsigned from = 0; from < 64; from += 16) {
+		SHA256_SIXTEEN
+		for (unsigned t = 0; t < 16; t++) {
+			uint32_t x, y;
 
-		if (t >= 16) {
-			x = w[(t + 1) & 15];
-			y = w[(t + 14) & 15];
-			x = sha256_rotate(x, 7) ^ sha256_rotate(x, 18) ^ x >> 3;
-			y = sha256_rotate(y, 17) ^ sha256_rotate(y, 19) ^
-			    y >> 10;
-			w[t & 15] += x + w[(t + 9) & 15] + y;
+			if (from) {
+				x = w[(t + 1) & 15];
+				y = w[(t + 14) & 15];
+				x = sha256_rotate(x, 7) ^
+				    sha256_rotate(x, 18) ^ x >> 3;
+				y = sha256_rotate(y, 17) ^
+				    sha256_rotate(y, 19) ^ y >> 10;
+				w[t] += x + w[(t + 9) & 15] + y;
+			}
+			x = i + sha256_k[from + t] + w[t] +
+			    ((e & f) ^ (~e & g)) +
+			    (sha256_rotate(e, 6) ^ sha256_rotate(e, 11) ^
+			     sha256_rotate(e, 25));
+			y = ((a & b) ^ (a & c) ^ (b & c)) +
+			    (sha256_rotate(a, 2) ^ sha256_rotate(a, 13) ^
+			     sha256_rotate(a, 22));
+			i = g;
+			g = f;
+			f = e;
+			e = d + x;
+			d = c;
+			c = b;
+			b = a;
+			a = x + y;
 		}
-		x = i + sha256_k[t] + w[t & 15] + ((e & f) ^ (~e & g)) +
-		    (sha256_rotate(e, 6) ^ sha256_rotate(e, 11) ^
-		     sha256_rotate(e, 25));
-		y = ((a & b) ^ (a & c) ^ (b & c)) +
-		    (sha256_rotate(a, 2) ^ sha256_rotate(a, 13) ^
-		     sha256_rotate(a, 22));
-		i = g;
-		g = f;
-		f = e;
-		e = d + x;
-		d = c;
-		c = b;
-		b = a;
-		a = x + y;
 	}
 	h[0] += a;
 	h[1] += b;
@@ -110,9 +123,59 @@ MK_FN void sha256_block(uint32_t *h, const unsigned char *data)
 MK_FN void sha256_blocks_plain(uint32_t *h, const unsigned char *data,
 			       uint64_t blocks)
 {
-	for (; blocks; blocks--, data += SHA256_BLOCK)
-		sha256_block(h, data);
+	SHA256_LOOP
+	for (; blocks; blocks--, data += SHA256_BLOCK) {
+		uint32_t w[16];
+
+		SHA256_SIXTEEN
+		for (unsigned t = 0; t < 16; t++)
+			w[t] = sha256_big_endian(data + 4 * t);
+		sha256_rounds(h, w);
+	}
 }
+
+#if MK_CUDA
+MK_FN void sha256_words(uint32_t *w, uint4 v)
+{
+	w[0] = __byte_perm(v.x, 0, 0x0123);
+	w[1] = __byte_perm(v.y, 0, 0x0123);
+	w[2] = __byte_perm(v.z, 0, 0x0123);
+	w[3] = __byte_perm(v.w, 0, 0x0123);
+}
+
+/*
+ * Data on a multiple of 16: four wide loads a block, and those of the next
+ * block are on their way while this one is hashed. It may lie behind a bus,
+ * where a load takes as long as half a block's rounds.
+ */
+MK_FN void sha256_blocks_wide(uint32_t *h, const uint4 *data, uint64_t blocks)
+{
+	uint4 p = data[0], q = data[1], r = data[2], s = data[3];
+	uint32_t own[8]; /* h may be anywhere, data for all one knows */
+
+	for (unsigned i = 0; i < 8; i++)
+		own[i] = h[i];
+	SHA256_LOOP
+	for (; blocks; blocks--) {
+		uint32_t w[16];
+
+		sha256_words(w, p);
+		sha256_words(w + 4, q);
+		sha256_words(w + 8, r);
+		sha256_words(w + 12, s);
+		if (blocks > 1) {
+			data += 4;
+			p = data[0];
+			q = data[1];
+			r = data[2];
+			s = data[3];
+		}
+		sha256_rounds(own, w);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		h[i] = own[i];
+}
+#endif
 
 #if SHA256_NI
 /*
@@ -210,7 +273,23 @@ MK_FN void sha256_blocks(uint32_t *h, const unsigned char *data,
 		return;
 	}
 #endif
+#if MK_CUDA
+	if (blocks && !((uintptr_t)data & 15u)) {
+		sha256_blocks_wide(h, (const uint4 *)data, blocks);
+		return;
+	}
+#endif
 	sha256_blocks_plain(h, data, blocks);
+}
+
+/* Blocks of our own memory. */
+MK_FN void sha256_few(uint32_t *h, const unsigned char *data, uint64_t blocks)
+{
+#if MK_CUDA
+	sha256_blocks_plain(h, data, blocks);
+#else
+	sha256_blocks(h, data, blocks);
+#endif
 }
 
 MK_FN void sha256_append(unsigned char *to, const unsigned char *from,
@@ -233,7 +312,7 @@ MK_FN void sha256_update(struct sha256_state *s, const unsigned char *data,
 	s->total += bytes;
 	if (have && bytes >= want) {
 		sha256_append(s->tail + have, data, want);
-		sha256_blocks(s->h, s->tail, 1);
+		sha256_few(s->h, s->tail, 1);
 		data += want;
 		bytes -= want;
 		have = 0;
@@ -260,7 +339,7 @@ MK_FN void sha256_finish(struct sha256_state *s, unsigned char *digest)
 		pad[i] = 0;
 	for (uint32_t i = 0; i < 8; i++)
 		pad[end - 1 - i] = (unsigned char)(bits >> (8 * i));
-	sha256_blocks(s->h, pad, end / SHA256_BLOCK);
+	sha256_few(s->h, pad, end / SHA256_BLOCK);
 	for (uint32_t i = 0; i < 32; i++)
 		digest[i] = (unsigned char)(s->h[i / 4] >> (24 - i % 4 * 8));
 }
@@ -270,6 +349,7 @@ MK_HANDLER(sha256, struct mk_map_args)
 	const unsigned char *data = mk_map_data(task, args);
 	struct sha256_state *s = (struct sha256_state *)mk_map_state(
 		task, args, sizeof(struct sha256_state));
+	struct sha256_state own; /* s may lie behind a bus */
 	unsigned char digest[32];
 	uint64_t done, part;
 
@@ -277,20 +357,25 @@ MK_HANDLER(sha256, struct mk_map_args)
 		return mk_fail(task);
 	if (mk_lane(task) != 0)
 		return MK_OK;
+	own.total = 0;
 	if (mk_map_first(args))
 		for (unsigned i = 0; i < 8; i++)
-			s->h[i] = sha256_start[i];
+			own.h[i] = sha256_start[i];
+	else
+		own = *s;
 	for (done = 0; done < args->bytes; done += part) {
 		if (done && mk_cancelled(task))
 			return -MK_ECANCELLED;
 		part = args->bytes - done;
 		if (part > SHA256_STRIDE)
 			part = SHA256_STRIDE;
-		sha256_update(s, data + done, part);
+		sha256_update(&own, data + done, part);
 	}
 	if (mk_map_last(args)) {
-		sha256_finish(s, digest);
+		sha256_finish(&own, digest);
 		mk_map_result(task, args, MK_MAP_HEX, digest, sizeof(digest));
+	} else {
+		*s = own;
 	}
 	return MK_OK;
 }

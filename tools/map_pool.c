@@ -10,9 +10,10 @@
 /* A thread holds up to three; the others are in the engine's hands. */
 #define CHUNKS_A_THREAD 12u
 
-int map_buffer_create(struct map *m, uint64_t bytes, mk_buffer_t *out)
+int map_buffer_create(struct map *m, uint64_t bytes, uint32_t flags,
+		      mk_buffer_t *out)
 {
-	int r = mk_buffer_create(m->ctx, bytes, 0, out);
+	int r = mk_buffer_create(m->ctx, bytes, flags, out);
 
 	if (r < 0)
 		return r;
@@ -21,27 +22,28 @@ int map_buffer_create(struct map *m, uint64_t bytes, mk_buffer_t *out)
 	return r;
 }
 
+uint64_t map_pool_bytes(uint32_t threads)
+{
+	return (uint64_t)threads * CHUNKS_A_THREAD * MAP_CHUNK_BYTES;
+}
+
 int map_pool_open(struct map *m)
 {
 	struct map_pool *p = &m->pool;
-	uint64_t bytes;
 	void *memory = NULL;
 	int r;
 
 	p->count = CHUNKS_A_THREAD * m->threads;
-	bytes = (uint64_t)p->count * MAP_CHUNK_BYTES;
-	r = map_buffer_create(m, bytes, &p->buffer);
+	/* files are read to where handlers find them, whatever the engine */
+	r = map_buffer_create(m, map_pool_bytes(m->threads), MK_BUFFER_HOST,
+			      &p->buffer);
+	if (r >= 0)
+		r = mk_buffer_map(m->ctx, p->buffer, &memory);
 	if (r < 0)
-		return r;
-	r = mk_buffer_map(m->ctx, p->buffer, &memory);
-	m->mapped = r >= 0;
-	if (r == -EOPNOTSUPP)
-		memory = aligned_alloc(4096, bytes);
-	else if (r < 0)
 		return r;
 	p->memory = memory;
 	p->chunk = calloc(p->count, sizeof(*p->chunk));
-	if (!p->memory || !p->chunk)
+	if (!p->chunk)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < p->count; i++)
 		p->chunk[i].next = i + 1 < p->count ? i + 1 : MAP_NO_CHUNK;
@@ -51,8 +53,6 @@ int map_pool_open(struct map *m)
 
 void map_pool_close(struct map *m)
 {
-	if (!m->mapped)
-		free(m->pool.memory);
 	free(m->pool.chunk);
 }
 

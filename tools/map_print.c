@@ -37,16 +37,9 @@ static int result_of(struct map *m, const struct map_record *rec,
 		     struct mk_map_state *out)
 {
 	size_t offset = (size_t)(rec - m->window) * MK_MAP_STATE_BYTES;
-	int r = 0;
 
 	m->results++;
-	if (m->state_memory)
-		memcpy(out, m->state_memory + offset, sizeof(*out));
-	else
-		r = mk_buffer_read(m->ctx, m->states, offset, out,
-				   sizeof(*out));
-	if (r < 0)
-		return r;
+	memcpy(out, m->state_memory + offset, sizeof(*out));
 	if (out->kind > MK_MAP_TEXT || out->length > MK_MAP_PAYLOAD_BYTES ||
 	    (out->kind == MK_MAP_COLUMNS && out->length % 8))
 		return -EBADMSG;

@@ -29,22 +29,6 @@ struct reader {
 
 /* ---- submitting -------------------------------------------------------- */
 
-/* Where the engine has memory of its own, bring the bytes there. */
-static int upload(struct map *m, const struct part *p)
-{
-	static const uint64_t zero;
-	int r = 0;
-
-	if (p->args.bytes)
-		r = mk_buffer_write(m->ctx, m->pool.buffer, p->args.offset,
-				    m->pool.memory + p->args.offset,
-				    p->args.bytes);
-	if (!r && p->args.flags & MK_MAP_FIRST)
-		r = mk_buffer_write(m->ctx, m->states, p->args.state_offset,
-				    &zero, sizeof(zero));
-	return r;
-}
-
 /* Submit n parts, or as many as there is room for; how many. */
 static unsigned submit_some(struct map *m, const struct part *p, unsigned n)
 {
@@ -85,15 +69,7 @@ static void flush(struct reader *r)
 	for (unsigned i = 0; i < r->parts; i++) {
 		struct part *p = &r->part[i];
 		uint32_t last = p->args.flags & MK_MAP_LAST ? 1 : 0;
-		int e = m->mapped ? 0 : upload(m, p);
 
-		if (e < 0) {
-			map_stop(m, e,
-				 "a file could not be copied to the "
-				 "device: %s",
-				 mk_error_last()->text);
-			return;
-		}
 		/* pairs with the load in land(), map_reap.c */
 		mk_store_release(&map_record(m, p->sequence)->flight,
 				 p->chunk << 1 | last);
@@ -114,7 +90,7 @@ static void add_part(struct reader *r, uint64_t sequence, uint32_t chunk,
 	if (r->parts == BATCH_MAX)
 		flush(r);
 	map_record(m, sequence)->bytes += bytes;
-	if (m->mapped && flags & MK_MAP_FIRST)
+	if (!m->states_away && flags & MK_MAP_FIRST)
 		memset(m->state_memory + index * MK_MAP_STATE_BYTES, 0, 8);
 	map_pool_hold(&m->pool, chunk);
 	p = &r->part[r->parts++];
@@ -313,6 +289,26 @@ static void take_file(struct reader *r, uint64_t sequence)
 
 /* ---- the thread -------------------------------------------------------- */
 
+/* Records that were used before: handlers find their states' headers zeroed,
+ * also those that never touch them. They may be n in two pieces. */
+static void clear_states(struct map *m, uint64_t first, unsigned n)
+{
+	static const unsigned char zeros[BATCH_MAX * MK_MAP_STATE_BYTES];
+	uint32_t index = (uint32_t)(first & (MAP_WINDOW - 1));
+	unsigned piece = n < MAP_WINDOW - index ? n : MAP_WINDOW - index;
+	int r = 0;
+
+	if (!m->states_away || first + n <= MAP_WINDOW)
+		return;
+	for (; n && !r; n -= piece, index = 0, piece = n)
+		r = mk_buffer_write(m->ctx, m->states,
+				    (uint64_t)index * MK_MAP_STATE_BYTES, zeros,
+				    (uint64_t)piece * MK_MAP_STATE_BYTES);
+	if (r)
+		map_stop(m, r, "states could not be cleared: %s",
+			 mk_error_last()->text);
+}
+
 /* Take up to `want` files off the walk. 0: none are left; -EAGAIN: the window
  * is full. */
 static int take_batch(struct map *m, unsigned want, uint64_t *first)
@@ -370,6 +366,7 @@ void *map_thread(void *map)
 		}
 		if (n <= 0)
 			break;
+		clear_states(m, first, (unsigned)n);
 		r.batch = r.batch < BATCH_MAX ? r.batch * 2 : BATCH_MAX;
 		for (int i = 0; i < n && !map_stopped(m); i++)
 			take_file(&r, first + (unsigned)i);

@@ -9,6 +9,7 @@
 #include "map_run.h"
 
 #define REAP_BATCH 128u
+#define FETCH_MAX 256u
 #define LOOK_AGAIN_NS 100000000u /* 0.1 s; wake-ups come before */
 
 bool map_stopped(struct map *m)
@@ -100,18 +101,56 @@ static unsigned reap(struct map *m)
 	}
 }
 
+/* How many records from here on are done, at most 256, and none beyond the end
+ * of the window. */
+static unsigned count_done(struct map *m, uint64_t from, uint64_t tail)
+{
+	unsigned n = 0;
+
+	/* pairs with the stores in land() and settle() */
+	while (n < FETCH_MAX && from + n != tail &&
+	       mk_load_acquire(&map_record(m, from + n)->state) == MAP_DONE)
+		if (!((from + ++n) & (MAP_WINDOW - 1)))
+			break;
+	return n;
+}
+
+/* Bring their states here: one copy for all of them. */
+static void fetch_states(struct map *m, uint64_t from, unsigned n)
+{
+	uint64_t at = (from & (MAP_WINDOW - 1)) * MK_MAP_STATE_BYTES;
+	int r;
+
+	if (!m->states_away || !n)
+		return;
+	r = mk_buffer_read(m->ctx, m->states, at, m->state_memory + at,
+			   (uint64_t)n * MK_MAP_STATE_BYTES);
+	if (r == -MK_EDEVLOST)
+		map_lost(m);
+	else if (r)
+		map_stop(m, r, "results could not be read: %s",
+			 mk_error_last()->text);
+}
+
 static unsigned print_ready(struct map *m)
 {
 	uint64_t head = m->head, tail = mk_load_acquire(&m->tail);
-	unsigned n = 0;
+	unsigned n = 0, here = 0;
 
 	/* no line that stands behind a lost one */
 	while (head + n != tail && !map_stopped(m)) {
 		struct map_record *rec = map_record(m, head + n);
 
-		/* pairs with the stores in land() and settle() */
-		if (mk_load_acquire(&rec->state) != MAP_DONE)
-			break;
+		if (n == here) {
+			unsigned more = count_done(m, head + n, tail);
+
+			if (!more)
+				break;
+			fetch_states(m, head + n, more);
+			here += more;
+			if (map_stopped(m))
+				break;
+		}
 		map_print(m, rec);
 		walk_release(&m->walk, &rec->item);
 		n++;

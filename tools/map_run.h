@@ -63,7 +63,7 @@ struct map_pool {
 	struct map_chunk *chunk;
 	uint32_t count, free; /* head of the list */
 	mk_buffer_t buffer;
-	unsigned char *memory; /* the buffer, or what is copied into it */
+	unsigned char *memory; /* the buffer, mapped */
 };
 
 struct map_options {
@@ -82,12 +82,13 @@ struct map {
 	enum map_style style;
 	int wc_width;       /* of a column */
 	bool wc_total;
-	bool mapped;        /* buffers are in our address space */
 	uint32_t threads;
 
 	struct map_record *window;
 	mk_buffer_t states;
-	unsigned char *state_memory; /* NULL if not mapped */
+	unsigned char *state_memory; /* mapped, or a copy */
+	bool states_away; /* a copy: handlers change their states too often
+			   * for them to lie behind a bus */
 	struct map_pool pool;
 
 	pthread_mutex_t walk_lock;
@@ -135,7 +136,11 @@ void map_close(struct map *m);
 /* ---- map_pool.c -------------------------------------------------------- */
 
 /* mk_buffer_create(), counted. */
-int map_buffer_create(struct map *m, uint64_t bytes, mk_buffer_t *out);
+int map_buffer_create(struct map *m, uint64_t bytes, uint32_t flags,
+		      mk_buffer_t *out);
+/* Of all chunks for so many threads. */
+uint64_t map_pool_bytes(uint32_t threads);
+
 int map_pool_open(struct map *m);
 void map_pool_close(struct map *m);
 /* A free chunk with one reference, or MAP_NO_CHUNK. */

@@ -8,8 +8,11 @@
 #include "map_run.h"
 
 #define RING_ENTRIES 4096u /* slots in flight at most */
+#define STATE_BYTES ((uint64_t)MAP_WINDOW * MK_MAP_STATE_BYTES)
+#define SHARED_SPARE (16u << 20) /* queue, context block, and what splits */
 #define SPIN_NS 2000u /* the cores have better to do than spin */
 #define IDLE_NS 10000u
+#define IDLE_AWAY_NS 50000000u /* parking leaves no core to others there */
 #define HANDLERS_SHOWN 8u
 
 /* "FILE:NAME" or "FILE", FILE with the ending of a source or module file.
@@ -137,9 +140,13 @@ static int open_context(struct map *m)
 		.isolation = o->engine.isolation,
 		.workers = o->engine.workers,
 		.idle_ns = IDLE_NS,
+		.shared_bytes = map_pool_bytes(m->threads) + SHARED_SPARE,
 	};
-	int r = mk_ctx_create(&params, &m->ctx);
+	int r;
 
+	if (params.engine && strcmp(params.engine, "cpu") != 0)
+		params.idle_ns = IDLE_AWAY_NS;
+	r = mk_ctx_create(&params, &m->ctx);
 	if (r < 0)
 		return cli_library_error("map", "no engine", r), -1;
 	return 0;
@@ -156,13 +163,16 @@ static int open_memory(struct map *m)
 	int r = mk_queue_create(m->ctx, &params, &m->queue);
 
 	if (r >= 0)
-		r = map_buffer_create(m,
-				      (uint64_t)MAP_WINDOW * MK_MAP_STATE_BYTES,
-				      &m->states);
+		r = map_buffer_create(m, STATE_BYTES, 0, &m->states);
 	if (r >= 0)
 		r = map_pool_open(m);
-	if (r >= 0 && m->mapped)
+	if (r >= 0)
 		r = mk_buffer_map(m->ctx, m->states, &memory);
+	m->states_away = r == -EOPNOTSUPP;
+	if (m->states_away) {
+		memory = malloc(STATE_BYTES);
+		r = memory ? 0 : -ENOMEM;
+	}
 	m->state_memory = memory;
 	m->window = calloc(MAP_WINDOW, sizeof(*m->window));
 	if (r >= 0 && !m->window)
@@ -217,6 +227,8 @@ void map_close(struct map *m)
 		for (uint64_t i = m->head; i != m->tail; i++)
 			walk_release(&m->walk, &map_record(m, i)->item);
 	walk_free(&m->walk);
+	if (m->states_away)
+		free(m->state_memory);
 	free(m->window);
 	free(m->path);
 	map_pool_close(m);
