@@ -408,11 +408,12 @@ MK_API void mk_typed_dispatch_output_free(struct mk_typed_dispatch_output *out);
  * Run the ring of one row of resident buffers: nothing but a slot crosses to
  * the device, and only what readback names comes back.
  *
- * The buffers hold what the encode calls make, and may be longer. The slots
- * run in order, on one worker. A row that a lost device interrupted goes on
- * where it stopped when it is dispatched again, or tried again by the policy:
- * slots that ended are not run twice; the one that had started ends with
- * -MK_EMAYRUN, unless it is flagged MK_SLOT_IDEMPOTENT.
+ * The buffers hold what the encode calls make, and may be longer; outputs are
+ * as long as their headers say. The slots run in order, on one worker. A row
+ * that a lost device interrupted goes on where it stopped when it is
+ * dispatched again, or tried again by the policy: slots that ended are not run
+ * twice; the one that had started ends with -MK_EMAYRUN, unless it is flagged
+ * MK_SLOT_IDEMPOTENT.
  *
  * After -ETIME the row may still write to its buffers; mk_buffer_destroy()
  * waits for it.

@@ -79,6 +79,39 @@ static void test_one_row(void **state)
 	live_drop(*state, h);
 }
 
+/* Buffers longer than what they hold: what comes back decodes. */
+static void test_longer_buffers(void **state)
+{
+	struct mk_dispatch_output out;
+	struct mk_resident_handles h;
+	struct mk_slot_ending e[2];
+	mk_buffer_t *handle[] = { &h.control, &h.ring, &h.debug_log,
+				  &h.io_queue };
+	uint64_t moved = 16, returned = 0;
+	struct buffers b;
+
+	assert_true(buffers_make(&b, 2, 16, 4, 4));
+	buffers_add(&b, word_slot(MK_OP_ADD, 0, 7, 0));
+	for (unsigned i = 0; i < 4; i++) {
+		assert_ok(mk_buffer_create(*state, 10000, 0, handle[i]));
+		assert_ok(mk_buffer_write(*state, *handle[i], 0, b.data[i],
+					  b.bytes[i]));
+		moved += 10000;
+		returned += b.bytes[i];
+	}
+	assert_int_equal(mk_dispatch_resident(*state, NULL, &h, &out), 1);
+	assert_int_equal(live_control(&out).words[0], 7);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(out.buffer[i].bytes, b.bytes[i]);
+	assert_int_equal(mk_ring_decode(out.buffer[1].data,
+					out.buffer[1].bytes, e, 2), 1);
+	assert_int_equal(out.stats.output_bytes, returned);
+	assert_int_equal(out.stats.readback_bytes, moved);
+	mk_dispatch_output_free(&out);
+	live_drop(*state, h);
+	buffers_free(&b);
+}
+
 static void test_readback_mask(void **state)
 {
 	for (uint32_t mask = 0; mask <= MK_READBACK_NONE; mask++) {
@@ -361,6 +394,7 @@ static void test_deadline(void **state)
 
 #define TESTS                                           \
 	cmocka_unit_test(test_one_row),                 \
+	cmocka_unit_test(test_longer_buffers),          \
 	cmocka_unit_test(test_readback_mask),           \
 	cmocka_unit_test(test_row_refused),             \
 	cmocka_unit_test(test_read_only),               \
