@@ -3,8 +3,10 @@
  * docs/protocol.md says the same as megakernel/abi.h: every struct, with its
  * size; every field, with offset and size, and no byte between two fields;
  * every constant; every code with its text. What is in one and not in the
- * other is an error, in both directions.
+ * other is an error, in both directions. The same for the module file and the
+ * packets of the worker's socket, and the number of each op.
  */
+#include <ctype.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -18,6 +20,10 @@
 #include <string.h>
 
 #include <megakernel/abi.h>
+
+#include "engine/cuda/bundle.h"
+#include "module/mkm.h"
+#include "worker/message.h"
 
 /* ---- the header's side -------------------------------------------------- */
 
@@ -100,6 +106,76 @@
 	F(mk_io_record, bytes) F(mk_io_record, ticket)                      \
 	F(mk_io_record, stamp) F(mk_io_record, buffer_offset)
 
+/* What is not in abi.h: the module file, the socket. */
+#define PACKETS(S, F) \
+	S(mk_mkm_header) F(mk_mkm_header, magic) \
+	F(mk_mkm_header, version) F(mk_mkm_header, images) \
+	F(mk_mkm_header, abi) F(mk_mkm_header, fingerprint) \
+	F(mk_mkm_header, handlers) F(mk_mkm_header, reserved) \
+	F(mk_mkm_header, key) F(mk_mkm_header, file_bytes) \
+	F(mk_mkm_header, check) \
+	S(mk_mkm_image) F(mk_mkm_image, engine) \
+	F(mk_mkm_image, target) F(mk_mkm_image, offset) \
+	F(mk_mkm_image, bytes) F(mk_mkm_image, hash) \
+	S(mkc_bundle_header) F(mkc_bundle_header, magic) \
+	F(mkc_bundle_header, count) F(mkc_bundle_header, reserved) \
+	F(mkc_bundle_header, text_bytes) F(mkc_bundle_header, bytes) \
+	S(mkc_bundle_entry) F(mkc_bundle_entry, major) \
+	F(mkc_bundle_entry, minor) F(mkc_bundle_entry, program) \
+	F(mkc_bundle_entry, offset) F(mkc_bundle_entry, bytes) \
+	S(mk_message_head) F(mk_message_head, magic) \
+	F(mk_message_head, bytes) F(mk_message_head, abi) \
+	F(mk_message_head, fingerprint) F(mk_message_head, op) \
+	F(mk_message_head, fds) F(mk_message_head, count) \
+	F(mk_message_head, result) F(mk_message_head, sequence) \
+	F(mk_message_head, deadline_ns) \
+	S(mk_message_hello) F(mk_message_hello, engine) \
+	F(mk_message_hello, config) \
+	S(mk_engine_config) F(mk_engine_config, device) \
+	F(mk_engine_config, workers) F(mk_engine_config, windows) \
+	F(mk_engine_config, scratch_bytes) \
+	F(mk_engine_config, idle_ns) \
+	F(mk_engine_config, shared_bytes) \
+	F(mk_engine_config, total_bytes) \
+	F(mk_engine_config, sm_count) F(mk_engine_config, reserved) \
+	F(mk_engine_config, native_context) \
+	F(mk_engine_config, native_stream) \
+	S(mk_message_target) F(mk_message_target, index) \
+	F(mk_message_target, reserved) \
+	F(mk_message_target, timeout_ns) \
+	S(mk_queue_desc) F(mk_queue_desc, index) \
+	F(mk_queue_desc, priority) F(mk_queue_desc, block_offset) \
+	F(mk_queue_desc, block_bytes) F(mk_queue_desc, entries) \
+	F(mk_queue_desc, slots_offset) \
+	F(mk_queue_desc, completions_offset) \
+	F(mk_queue_desc, ext_offset) \
+	F(mk_queue_desc, control_offset) \
+	F(mk_queue_desc, log_offset) F(mk_queue_desc, io_offset) \
+	F(mk_queue_desc, observables) F(mk_queue_desc, log_records) \
+	F(mk_queue_desc, io_records) F(mk_queue_desc, first_ticket) \
+	F(mk_queue_desc, skip_until) \
+	S(mk_buffer_desc) F(mk_buffer_desc, index) \
+	F(mk_buffer_desc, generation) F(mk_buffer_desc, offset) \
+	F(mk_buffer_desc, bytes) F(mk_buffer_desc, flags) \
+	F(mk_buffer_desc, born) F(mk_buffer_desc, origin) \
+	F(mk_buffer_desc, reserved) F(mk_buffer_desc, address) \
+	F(mk_buffer_desc, handle) \
+	S(mk_message_copy) F(mk_message_copy, index) \
+	F(mk_message_copy, flags) F(mk_message_copy, offset) \
+	F(mk_message_copy, staging) F(mk_message_copy, bytes) \
+	S(mk_message_module) F(mk_message_module, id) \
+	F(mk_message_module, max) F(mk_message_module, map) \
+	S(mk_opcode_map) F(mk_opcode_map, name) \
+	F(mk_opcode_map, opcode) F(mk_opcode_map, reserved) \
+	S(mk_answer) F(mk_answer, head) F(mk_answer, error) \
+	F(mk_answer, handlers) \
+	S(mk_error) F(mk_error, code) F(mk_error, native) \
+	F(mk_error, operation) F(mk_error, text) \
+	S(mk_handler_info) F(mk_handler_info, name) \
+	F(mk_handler_info, opcode) F(mk_handler_info, arg_bytes) \
+	F(mk_handler_info, width) F(mk_handler_info, builtin) \
+	F(mk_handler_info, reserved) F(mk_handler_info, module)
+
 #define CONSTANTS(C)                                                        \
 	C(MK_ABI_VERSION) C(MK_SLOT_BYTES) C(MK_COMPLETION_BYTES)           \
 	C(MK_ARG_WORDS) C(MK_ARG_BYTES) C(MK_RING_ENTRIES_MIN)              \
@@ -135,7 +211,7 @@ static struct known structs[] = {
 #define S(s) { #s, "", "", 0, sizeof(struct s), false },
 #define F(s, f) { #s, #f, "", offsetof(struct s, f),                       \
 		  sizeof(((struct s *)0)->f), false },
-	STRUCTS(S, F)
+	STRUCTS(S, F) PACKETS(S, F)
 #undef S
 #undef F
 };
@@ -296,6 +372,37 @@ static void read_document(void)
 	fclose(file);
 }
 
+/* ---- the ops of the socket ---------------------------------------------- */
+
+/* Rows `| NAME | number | body | descriptors |` of section 13: the enum has
+ * the same names, in this order, and nothing else. */
+static void ops_agree(void **state)
+{
+	FILE *file = source_open("docs/protocol.md");
+	char line[2048], lower[64], *cell[6];
+	uint64_t value;
+	uint32_t ops = 0;
+
+	(void)state;
+	while (fgets(line, sizeof(line), file)) {
+		size_t n;
+
+		if (row_cells(line, cell, 6) != 4 || !number(cell[1], &value))
+			continue;
+		ops++;
+		n = strlen(cell[0]);
+		assert_true(n < sizeof(lower));
+		for (size_t i = 0; i <= n; i++)
+			lower[i] = (char)tolower((unsigned char)cell[0][i]);
+		if (value != ops || strcmp(mk_message_name(ops), lower) != 0)
+			WRONG("op %s has number %s, but %u is %s\n", cell[0],
+			      cell[1], ops, mk_message_name(ops));
+	}
+	fclose(file);
+	assert_int_equal(ops, MK_MESSAGE_OPS - 1);
+	assert_int_equal(wrong, 0);
+}
+
 /* ---- tests -------------------------------------------------------------- */
 
 static void document_and_table_agree(void **state)
@@ -397,6 +504,7 @@ int main(void)
 		cmocka_unit_test_setup(document_and_table_agree, reset),
 		cmocka_unit_test_setup(table_covers_every_byte, reset),
 		cmocka_unit_test_setup(table_covers_the_header, reset),
+		cmocka_unit_test_setup(ops_agree, reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
