@@ -236,7 +236,7 @@ struct mk_ctx_info {
 	uint32_t isolation;     /* PROCESS or NONE */
 	uint32_t workers;
 	int32_t worker_pid;     /* of the worker process; 0 with NONE */
-	uint32_t queues;
+	uint32_t queues;        /* open; mk_dispatch() keeps some of its own */
 	uint32_t buffers;
 	uint32_t handlers;      /* built-in ones included */
 	uint64_t shared_bytes;
@@ -366,6 +366,10 @@ struct mk_completion {
  * A slot that was got must be submitted; later slots wait for it. To give one
  * up, submit it as MK_OP_NOP. The header words and user_data hold what an
  * earlier lap left there: fill all of them, or use mk_slot_init().
+ *
+ * Completions may be advanced in any order, but places are freed in the order
+ * of submission: a slot that was advanced before older ones keeps its place
+ * until the oldest is advanced, too. So one slow slot can fill the ring.
  *
  * No lock, no system call, no allocation. Lock-free.
  *

@@ -101,23 +101,35 @@ static void header_fields(struct conform *c)
 	support_queue_end(q);
 }
 
-/* The books of a context: bad numbers index nothing outside its tables. */
+/* The books of a context: what names no tenant, opcode or priority that there
+ * can be is counted as answered and failed, and under none of them. */
 static void counted(struct conform *c)
 {
 	struct mk_queue *q = support_queue(c->ctx, 4);
+	uint64_t tenants = 0, opcodes = 0, priorities = 0;
 	struct mk_ctx_stats s;
-	uint64_t sum = 0;
 
-	is_refused(q, support_header(0, UINT16_MAX, 255, 0, 0), -MK_ERANGE);
+	is_refused(q, support_header(0, 64 + 3, 1, 0, 0), -MK_ERANGE);
+	is_refused(q, support_header(0, 5, 8 + 1, 0, 0), -EINVAL);
+	is_refused(q, support_header(256 + 7, 6, 1, 0, 0), -MK_EOPCODE);
 	is_refused(q, support_header(UINT16_MAX, 70, 9, 0, 0), -MK_EOPCODE);
-	stats_of(c->ctx, 4, &s);
+	stats_of(c->ctx, 8, &s);
+	assert_int_equal(s.failed, 4);
 	for (unsigned i = 0; i < MK_TENANTS; i++)
-		sum += s.by_tenant[i];
-	assert_int_equal(sum, 4);
-	sum = 0;
+		tenants += s.by_tenant[i];
 	for (unsigned i = 0; i < MK_OPCODES; i++)
-		sum += s.by_opcode[i];
-	assert_int_equal(sum, 4);
+		opcodes += s.by_opcode[i];
+	for (unsigned i = 0; i < MK_PRIORITIES; i++)
+		priorities += s.by_priority[i];
+	/* the 4 no-ops in between are of tenant 0 and the default priority */
+	assert_int_equal(s.by_tenant[0], 4);
+	assert_int_equal(s.by_tenant[5], 1);
+	assert_int_equal(s.by_tenant[6], 1);
+	assert_int_equal(tenants, 4 + 2);
+	assert_int_equal(s.by_opcode[MK_OP_NOP], 4 + 2);
+	assert_int_equal(opcodes, 4 + 2);
+	assert_int_equal(s.by_priority[1], 2);
+	assert_int_equal(priorities, 4 + 2);
 	support_queue_end(q);
 }
 

@@ -314,9 +314,13 @@ static void serve_slot(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
 	mk_count(&b->slots, 1);
 	if (result < 0)
 		mk_count(&b->failed, 1);
-	mk_count(&b->tenant[slot.tenant % MK_TENANTS], 1);
-	mk_count(&b->priority[slot.priority % 8], 1);
-	mk_count(&b->opcodes[slot.opcode % MK_OPCODES], 1);
+	/* one that names nobody's number is counted under nobody's */
+	if (slot.tenant < MK_TENANTS)
+		mk_count(&b->tenant[slot.tenant], 1);
+	if (slot.priority < MK_PRIORITIES)
+		mk_count(&b->priority[slot.priority], 1);
+	if (slot.opcode < MK_OPCODES)
+		mk_count(&b->opcodes[slot.opcode], 1);
 	answer(q, w, t, result, w->task.value);
 }
 

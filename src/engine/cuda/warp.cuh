@@ -117,14 +117,17 @@ MKD_FN void mkd_count(struct mkd_warp *w, bool mine, uint32_t opcode,
 	uint32_t not_run = mkd_ballot(mine && refused);
 	uint32_t key, one;
 
-	opcode %= MK_OPCODES;
-	tenant %= MK_TENANTS;
-	priority %= 8u;
-	if (mine) {
+	key = opcode | tenant << 8 | priority << 16;
+	/* one that names nobody's number is counted under nobody's */
+	if (opcode >= MK_OPCODES || tenant >= MK_TENANTS ||
+	    priority >= MK_PRIORITIES)
+		key = MKD_KEY_MANY;
+	if (mine && tenant < MK_TENANTS)
 		mkd_add64(&c->tenant[tenant], 1);
+	if (mine && priority < MK_PRIORITIES)
 		mkd_add64(&c->priority[priority], 1);
+	if (mine && opcode < MK_OPCODES)
 		mkd_add64(&c->opcodes[opcode], 1);
-	}
 	if (!w->lane) {
 		mkd_add64(&c->slots, mkd_bits(all));
 		if (bad)
@@ -132,7 +135,6 @@ MKD_FN void mkd_count(struct mkd_warp *w, bool mine, uint32_t opcode,
 		if (not_run)
 			mkd_add64(&c->cancelled, mkd_bits(not_run));
 	}
-	key = opcode | tenant << 8 | priority << 16;
 	one = mkd_shfl(key, mkd_lowest(all));
 	if (mkd_ballot(mine && key != one) ||
 	    (w->key != MKD_KEY_NONE && w->key != one))
