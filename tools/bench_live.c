@@ -10,7 +10,7 @@
 #define QUIET_NS 20000u /* between two batches */
 
 int bench_ctx_open(struct bench *b, uint32_t isolation, uint64_t idle_ns,
-		   const char *cache_dir, struct mk_ctx **out)
+		   struct mk_ctx **out)
 {
 	struct mk_ctx_params params = {
 		.size = sizeof(params),
@@ -18,7 +18,6 @@ int bench_ctx_open(struct bench *b, uint32_t isolation, uint64_t idle_ns,
 		.isolation = isolation,
 		.workers = b->o->engine.workers,
 		.idle_ns = idle_ns,
-		.cache_dir = cache_dir,
 	};
 	int r = mk_ctx_create(&params, out);
 
@@ -190,7 +189,7 @@ static uint64_t random_gap(struct live *l)
 /* Submit one slot and remember when. 0: no room, -1: failed. */
 static int start_one(struct live *l)
 {
-	l->start[l->next % 64] = mk_now_ns();
+	l->start[l->next % BENCH_STARTS] = mk_now_ns();
 	return live_submit(l, 1);
 }
 
@@ -205,7 +204,7 @@ static int note(struct live *l, uint64_t *ns, unsigned room)
 	if (got < 0)
 		return -1;
 	for (int i = 0; i < got && n < room; i++)
-		ns[n++] = now - l->start[c[i].user_data % 64];
+		ns[n++] = now - l->start[c[i].user_data % BENCH_STARTS];
 	return (int)n;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a resident kernel costs while there is nothing to do. */
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "bench_cuda.h"
@@ -26,7 +27,8 @@ static void figure(struct bench *b, const char *state, const char *what,
 	char key[BENCH_KEY_BYTES], text[BENCH_LABEL_BYTES];
 
 	snprintf(key, sizeof(key), "power.%s.%s", state, what);
-	snprintf(text, sizeof(text), "%s: %s", state, label);
+	snprintf(text, sizeof(text), "%s: %s",
+		 !strcmp(state, "absent") ? "no kernel" : state, label);
 	if (known)
 		bench_value(b, key, text, value, unit);
 	else
@@ -60,7 +62,7 @@ static int with(struct bench *b, struct bench_nvml *n, const char *state,
 	struct live l;
 	int r;
 
-	if (bench_ctx_open(b, b->isolation, idle_ns, NULL, &ctx))
+	if (bench_ctx_open(b, b->isolation, idle_ns, &ctx))
 		return -1;
 	r = live_open_in(b, ctx, &l, 64);
 	if (!r) {

@@ -18,6 +18,8 @@
 #define BENCH_GAP_NS 3000u         /* random gaps are below that */
 #define BENCH_STAY_NS 3600000000000u /* idle for so long before parking */
 
+#define BENCH_STARTS 1024u /* entries of rings whose trips are timed */
+
 struct bench_cuda;
 
 struct bench {
@@ -96,7 +98,7 @@ int bench_power(struct bench *b);
 
 /* A context of b's engine. 0 or -1. */
 int bench_ctx_open(struct bench *b, uint32_t isolation, uint64_t idle_ns,
-		   const char *cache_dir, struct mk_ctx **out);
+		   struct mk_ctx **out);
 /* NULL is allowed. */
 void bench_ctx_close(struct bench *b, struct mk_ctx *ctx);
 
@@ -113,7 +115,9 @@ struct live {
 	uint16_t opcode;
 	uint16_t bytes; /* of args; MK_OP_NOP: 8, its own number */
 	unsigned char args[MK_ARG_BYTES];
-	uint64_t start[64]; /* by number modulo 64 */
+	/* by number modulo that: no two that a ring of so many entries holds
+	 * at once share a place, however late an answer is */
+	uint64_t start[BENCH_STARTS];
 };
 
 /* A queue of so many entries that runs no-ops. 0 or -1. */

@@ -127,7 +127,7 @@ static int prepare(struct bench *b, const struct bench_section *s)
 	}
 	if (b->ctx)
 		return 0;
-	return bench_ctx_open(b, b->isolation, BENCH_STAY_NS, NULL, &b->ctx);
+	return bench_ctx_open(b, b->isolation, BENCH_STAY_NS, &b->ctx);
 }
 
 /* After a failure the context may be lost: the next section gets another. */

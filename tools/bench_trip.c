@@ -4,7 +4,7 @@
 
 #include "bench_run.h"
 
-#define ENTRIES 1024u
+#define ENTRIES BENCH_STARTS
 #define TRIPS 30000u
 #define BATCHES 5000u
 #define WAKES 300u
@@ -79,7 +79,7 @@ int bench_process(struct bench *b)
 			      "process");
 		return 0;
 	}
-	if (bench_ctx_open(b, MK_ISOLATION_PROCESS, BENCH_STAY_NS, NULL,
+	if (bench_ctx_open(b, MK_ISOLATION_PROCESS, BENCH_STAY_NS,
 			   &ctx))
 		return -1;
 	r = live_open_in(b, ctx, &l, ENTRIES);
@@ -127,20 +127,17 @@ static int asleep(void *arg, uint64_t *ns, unsigned room)
 	return live_gaps(arg, ns, room);
 }
 
-/* How often it has left and come back; of engines without a kernel, how often
- * a worker was woken. */
-static uint64_t comings(struct bench *b, struct mk_ctx *ctx)
+/* How often somebody had to be woken for a slot. */
+static uint64_t rung(struct live *l)
 {
-	struct mk_ctx_stats s;
+	struct mk_queue_stats s;
 
-	if (mk_ctx_stats(ctx, &s) < 0)
-		return 0;
-	return b->cuda ? s.launches : s.wakes;
+	return mk_queue_stats(l->q, &s) < 0 ? 0 : s.doorbells;
 }
 
-static int wake(struct bench *b, struct mk_ctx *ctx, struct live *l)
+static int wake(struct bench *b, struct live *l)
 {
-	uint64_t before = comings(b, ctx);
+	uint64_t before = rung(l);
 	struct bench_row *row;
 	int r = bench_latency(b, "wake", "one slot, 3 ms after the last",
 			      WAKES, asleep, l);
@@ -149,11 +146,11 @@ static int wake(struct bench *b, struct mk_ctx *ctx, struct live *l)
 		return r;
 	row = &b->rows->row[b->rows->count - 1];
 	/* it is no figure of waking if most of the time nothing slept */
-	if (comings(b, ctx) - before >= row->n * 9 / 10)
+	if (rung(l) - before >= row->n * 9 / 10)
 		return 0;
 	row->known = false;
 	snprintf(row->note, sizeof(row->note), "woken %llu times in %llu",
-		 (unsigned long long)(comings(b, ctx) - before),
+		 (unsigned long long)(rung(l) - before),
 		 (unsigned long long)row->n);
 	return 0;
 }
@@ -164,11 +161,11 @@ int bench_wake(struct bench *b)
 	struct live l;
 	int r;
 
-	if (bench_ctx_open(b, b->isolation, IDLE_NS, NULL, &ctx))
+	if (bench_ctx_open(b, b->isolation, IDLE_NS, &ctx))
 		return -1;
 	r = live_open_in(b, ctx, &l, 64);
 	if (!r) {
-		r = wake(b, ctx, &l);
+		r = wake(b, &l);
 		r = live_close(&l) || r ? -1 : 0;
 	}
 	bench_ctx_close(b, ctx);

@@ -160,6 +160,7 @@ struct soak {
 	uint16_t opcode[2];
 	struct lane *lane; /* o->queues */
 	struct group *group; /* o->groups */
+	struct mk_ctx_stats before; /* what was counted when it began */
 	uint64_t until_ns;
 	uint32_t stop; /* relaxed */
 	uint32_t shown; /* mistakes described so far */
@@ -475,6 +476,9 @@ static int open_all(struct soak *s)
 	}
 	if (s->o->plant && run_planted(s))
 		return -1;
+	r = mk_ctx_stats(s->ctx, &s->before);
+	if (r)
+		return fail("mk_ctx_stats", r);
 	for (unsigned i = 0; i < s->o->queues; i++)
 		if (open_lane(s, i))
 			return -1;
@@ -532,6 +536,7 @@ static uint64_t count_lost(const struct soak *s)
 static unsigned headers_wrong(const struct soak *s, const struct tally *t,
 			      uint64_t total)
 {
+	const struct mk_ctx_stats *was = &s->before;
 	struct mk_ctx_stats st;
 	unsigned bad = 0;
 
@@ -540,11 +545,13 @@ static unsigned headers_wrong(const struct soak *s, const struct tally *t,
 
 		if (mk_ctx_stats(s->ctx, &st))
 			return 1;
-		bad = st.slots != total;
+		bad = st.slots - was->slots != total;
 		for (unsigned i = 0; i < MK_TENANTS; i++)
-			bad += st.by_tenant[i] != t->tenant[i];
+			bad += st.by_tenant[i] - was->by_tenant[i] !=
+			       t->tenant[i];
 		for (unsigned i = 0; i < MK_PRIORITIES; i++)
-			bad += st.by_priority[i] != t->priority[i];
+			bad += st.by_priority[i] - was->by_priority[i] !=
+			       t->priority[i];
 		for (unsigned i = 0; i < 2; i++)
 			bad += st.by_opcode[s->opcode[i]] != t->opcode[i];
 		if (!bad)
