@@ -30,11 +30,12 @@ table()
 	def places: if . >= 100 then round elif . >= 10 then (. * 10 | round) /
 		10 else (. * 100 | round) / 100 end | tostring;
 	def us: . / 1000 | places;
+	def time: if . >= 1e6 then "\(. / 1e6 | places) ms" else "\(us) us" end;
 	def measured:
 		if .known | not then "unknown: \(.note)"
-		elif .kind == "latency" then "\(.p50_ns | us) us" +
-			(if .p99_ns then " (p99 \(.p99_ns | us)" +
-			(if .p999_ns then ", p99.9 \(.p999_ns | us)" else ""
+		elif .kind == "latency" then (.p50_ns | time) +
+			(if .p99_ns then " (p99 \(.p99_ns | time)" +
+			(if .p999_ns then ", p99.9 \(.p999_ns | time)" else ""
 			end) + ")" else "" end)
 		elif .kind == "rate" then "\(.per_second / 1e6 | places) M/s " +
 			"(\(.lowest / 1e6 | places) to " +

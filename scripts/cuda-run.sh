@@ -49,6 +49,7 @@ one()
 	# the paths of this machine say nothing to a reader
 	shown=$(echo "$*" | sed "s|$dir/||g; s|$logs/||g")
 	{
+		echo "# SPDX-License-Identifier: Apache-2.0"
 		echo "# $shown"
 		echo "# $(date -u +%Y-%m-%dT%H:%M:%SZ), ${device:-no device}," \
 			"driver ${driver:-unknown}, revision $revision"

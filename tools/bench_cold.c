@@ -195,27 +195,45 @@ static int measure(struct cold *c, const char *cache)
 	return 0;
 }
 
+/* A variable as it was: NULL is unset. */
+static void put_back(const char *name, char *was)
+{
+	if (was)
+		setenv(name, was, 1);
+	else
+		unsetenv(name);
+	free(was);
+}
+
+static char *keep(const char *name)
+{
+	const char *was = getenv(name);
+
+	return was ? strdup(was) : NULL;
+}
+
 int bench_cold(struct bench *b)
 {
-	const char *base = getenv("TMPDIR"), *was = getenv("XDG_CACHE_HOME");
+	const char *base = getenv("TMPDIR");
 	struct cold c = { .b = b, .isolation = MK_ISOLATION_NONE };
-	char cache[4000], *kept = was ? strdup(was) : NULL;
+	char *home = keep("XDG_CACHE_HOME");
+	char *disable = keep("CUDA_CACHE_DISABLE");
+	char cache[4000];
 	int r;
 
 	if (b->cuda)
 		bench_cuda_cold(b);
+	/* the driver and the compiler may keep caches of their own */
+	setenv("CUDA_CACHE_DISABLE", "1", 1);
 	snprintf(cache, sizeof(cache), "%s/mk-bench.XXXXXX",
 		 base && *base ? base : "/tmp");
-	if (!mkdtemp(cache)) {
-		free(kept);
-		return bench_fail(b, "%s: %s", cache, strerror(errno));
+	if (mkdtemp(cache)) {
+		r = measure(&c, cache);
+		nftw(cache, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	} else {
+		r = bench_fail(b, "%s: %s", cache, strerror(errno));
 	}
-	r = measure(&c, cache);
-	if (kept)
-		setenv("XDG_CACHE_HOME", kept, 1);
-	else
-		unsetenv("XDG_CACHE_HOME");
-	free(kept);
-	nftw(cache, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	put_back("XDG_CACHE_HOME", home);
+	put_back("CUDA_CACHE_DISABLE", disable);
 	return r;
 }

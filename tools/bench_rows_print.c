@@ -66,7 +66,8 @@ static void print_row(const struct bench_row *r, bool judged)
 		       (unsigned long long)r->n, r->note[0] ? "; " : "",
 		       r->note, text);
 	else
-		printf(" %9.2f %s%s\n", r->value, r->unit, text);
+		printf(" %9.2f%s%s%s\n", r->value, r->unit[0] ? " " : "",
+		       r->unit, text);
 }
 
 static void print_head(enum bench_kind kind)
