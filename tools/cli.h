@@ -27,7 +27,9 @@ struct cli_command {
 int cmd_info(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_chaos(int argc, char **argv);
 int cmd_compile(int argc, char **argv);
+int cmd_postmortem(int argc, char **argv);
 
 /* Print "megakernel: COMMAND: ..." on stderr. */
 void cli_error(const char *command, const char *format, ...)

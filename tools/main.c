@@ -13,8 +13,11 @@ static const struct cli_command commands[] = {
 	{ "map", "run a handler over files and print a line a file", cmd_map },
 	{ "bench", "measure round trips and throughput, with peers",
 	  cmd_bench },
+	{ "chaos", "inject faults into a checked workload", cmd_chaos },
 	{ "compile", "compile a handler source file ahead of time",
 	  cmd_compile },
+	{ "postmortem", "show what was going on when a device was lost",
+	  cmd_postmortem },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -42,7 +45,7 @@ static int help(void)
 {
 	fputs(help_head, stdout);
 	for (size_t i = 0; i < COMMANDS; i++)
-		printf("  %-9s %s\n", commands[i].name, commands[i].summary);
+		printf("  %-10s %s\n", commands[i].name, commands[i].summary);
 	return cli_help(NULL, help_tail);
 }
 
@@ -59,7 +62,7 @@ static int unknown(const char *name)
 					 name, commands[i].name);
 	return cli_usage(NULL,
 			 "there is no command '%s'; there are info, map, "
-			 "bench and compile",
+			 "bench, chaos, compile and postmortem",
 			 name);
 }
 
