@@ -2,6 +2,7 @@
 #include "dispatch/flight.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -159,8 +160,7 @@ bool mk_loss_recover(struct mk_ctx *ctx, const struct mk_dispatch_params *p,
 			return true;
 		}
 		/* the text lives in the record that is written next */
-		strncpy(text, mk_error_last()->text, sizeof(text) - 1);
-		text[sizeof(text) - 1] = '\0';
+		snprintf(text, sizeof(text), "%.255s", mk_error_last()->text);
 		why = text;
 	}
 	mk_error_set(-MK_EDEVLOST, 0, operation,

@@ -136,6 +136,8 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 			answer(q, at, code);
 			continue;
 		}
+		/* it was asked to end because its process hung: that is over */
+		mk_queue_withdraw(q, at);
 		again = at;
 		replayed++;
 	}

@@ -87,11 +87,13 @@ int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out)
 	return 0;
 }
 
-void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t)
+static void ask_to_end(struct mk_queue *q, uint64_t t, bool ours)
 {
 	struct mk_wire_ext *ext = &q->ext[t & q->mask];
 	uint32_t mark = 0x10000u | MK_MARK(t, q->shift);
+	uint64_t *asked = &q->asked[t & q->mask];
 
+	pthread_mutex_lock(&q->loss_lock);
 	/* counted before it is set, so that the reaper, which takes it back,
 	 * never counts below 0 */
 	mk_add_seq(&q->cancels, 1);
@@ -99,9 +101,28 @@ void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t)
 	 * slot */
 	if (mk_exchange_seq(&ext->cancel, mark))
 		mk_sub_seq(&q->cancels, 1); /* there was one already */
+	else if (ours)
+		*asked = t + 1;
+	if (!ours)
+		*asked = 0; /* the caller wants it now, whoever was first */
+	pthread_mutex_unlock(&q->loss_lock);
 	/* from now on workers look at the cancel words */
 	if (!(mk_load_relaxed(&q->block->mode) & MK_MODE_CANCEL_SOME))
 		mk_or_seq(&q->block->mode, MK_MODE_CANCEL_SOME);
+}
+
+void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t)
+{
+	ask_to_end(q, t, true);
+}
+
+void mk_queue_withdraw(struct mk_queue *q, uint64_t t)
+{
+	uint64_t *asked = &q->asked[t & q->mask];
+
+	if (*asked == t + 1 && mk_exchange_seq(&q->ext[t & q->mask].cancel, 0))
+		mk_sub_seq(&q->cancels, 1);
+	*asked = 0;
 }
 
 int64_t mk_queue_cancel_all(struct mk_queue *q)
@@ -115,7 +136,7 @@ int64_t mk_queue_cancel_all(struct mk_queue *q)
 	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++) {
 		if (!mk_queue_published(q, t) || mk_queue_answered(q, t))
 			continue;
-		mk_queue_ask_to_end(q, t);
+		ask_to_end(q, t, false);
 		n++;
 	}
 	return n;
@@ -133,7 +154,7 @@ int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)
 		    q->slots[index].user_data != user_data ||
 		    mk_queue_answered(q, t))
 			continue;
-		mk_queue_ask_to_end(q, t);
+		ask_to_end(q, t, false);
 		n++;
 	}
 	return n;

@@ -175,6 +175,7 @@ void mk_queue_free(struct mk_queue *q)
 	free(q->ready);
 	free(q->early);
 	free(q->strikes);
+	free(q->asked);
 	free(q);
 }
 
@@ -192,7 +193,8 @@ static struct mk_queue *queue_alloc(const struct mk_queue_params *p)
 	q->ready = calloc(p->entries, sizeof(*q->ready));
 	q->early = calloc(p->entries, sizeof(*q->early));
 	q->strikes = calloc(p->entries, sizeof(*q->strikes));
-	if (!q->slots || !q->ready || !q->early || !q->strikes) {
+	q->asked = calloc(p->entries, sizeof(*q->asked));
+	if (!q->slots || !q->ready || !q->early || !q->strikes || !q->asked) {
 		mk_queue_free(q);
 		return NULL;
 	}

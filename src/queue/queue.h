@@ -101,6 +101,9 @@ struct mk_queue {
 	bool loss_seen;            /* loss_claim is set */
 	uint64_t *strikes; /* by index: 1 + the ticket that was running in a
 			    * process that was lost; under loss_lock */
+	uint64_t *asked;   /* by index: 1 + the ticket that the library itself
+			    * asked to end, and nobody else; under
+			    * loss_lock */
 };
 
 /* ---- for the rest of the library -------------------------------------- */
@@ -140,8 +143,11 @@ void mk_queue_prepare_restart(struct mk_queue *q);
 bool mk_queue_log_record(const struct mk_debug_record *r, uint64_t at,
 			 struct mk_log_entry *out);
 
-/* Ask ticket t, published and without an answer, to end. (observe.c) */
+/* Ask ticket t, published and without an answer, to end, because it makes no
+ * progress or is late. (observe.c) */
 void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t);
+/* Take that back, unless the caller asked too. Under loss_lock. (observe.c) */
+void mk_queue_withdraw(struct mk_queue *q, uint64_t t);
 
 /* The device was lost: get refuses from now on, and everyone who sleeps on
  * this queue wakes. And the reverse. (lost.c) */
