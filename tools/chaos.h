@@ -171,6 +171,7 @@ uint64_t chaos_model_mark(uint64_t key);
 extern const char chaos_work_source[];
 extern const char chaos_twist_source[];
 extern const char chaos_fault_source[];
+extern const char chaos_cpu_source[];
 
 struct chaos_mix_args {
 	struct mk_ref table;

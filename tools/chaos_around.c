@@ -272,19 +272,31 @@ static bool damage(const char *path, uint64_t noise)
 	return done;
 }
 
-/* Load all three again, in place of themselves. The workload uses them all
+/* Load them all again, in place of themselves. The workload uses them all
  * the while, and checks its answers. */
 static int load_again(struct chaos *c)
 {
 	static const char *const source[] = {
 		chaos_work_source, chaos_twist_source, chaos_fault_source,
+		chaos_cpu_source,
 	};
-	static const char *const name[] = { "work.c", "twist.c", "fault.c" };
+	static const char *const name[] = { "work.c", "twist.c", "fault.c",
+					    "cpu.c" };
+	unsigned n = c->cpu ? 4 : 3;
+	uint64_t deadline = mk_deadline_after(BOUND_NS);
 	int r = 0;
 
-	for (unsigned i = 0; i < 3 && !r; i++)
+	for (unsigned i = 0; i < n && !r;) {
 		r = mk_module_load_source(c->load.ctx, name[i], source[i],
 					  MK_MODULE_REPLACE, NULL);
+		/* lost meanwhile, by something else */
+		if (r == -MK_EDEVLOST && mk_time_left(deadline)) {
+			chaos_worker(c);
+			r = 0;
+		} else {
+			i++;
+		}
+	}
 	return r;
 }
 

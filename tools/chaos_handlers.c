@@ -51,19 +51,21 @@ const char chaos_twist_source[] =
  * What the compiler must not see through goes by a volatile. Nothing of the C
  * library is included: a declaration serves, and a cross check needs no more.
  */
-const char chaos_fault_source[] =
-	"#include <megakernel/handler.h>\n"
-	"struct fault { uint32_t word, reserved; uint64_t noise; };\n"
-	"#define FAULT(name) MK_HANDLER(chaos_##name, struct fault)\n"
-	"MK_FN volatile uint64_t *begin(struct mk_task *task,\n"
-	"			       const struct fault *args)\n"
-	"{\n"
-	"	uint64_t *word = mk_observable(task, args->word);\n"
-	"	if (word && !mk_lane(task))\n"
-	"		mk_fetch_add(word, 1);\n"
-	"	return word;\n"
+#define FAULT_HEAD \
+	"#include <megakernel/handler.h>\n" \
+	"struct fault { uint32_t word, reserved; uint64_t noise; };\n" \
+	"MK_FN volatile uint64_t *begin(struct mk_task *task,\n" \
+	"			       const struct fault *args)\n" \
+	"{\n" \
+	"	uint64_t *word = mk_observable(task, args->word);\n" \
+	"	if (word && !mk_lane(task))\n" \
+	"		mk_fetch_add(word, 1);\n" \
+	"	return word;\n" \
 	"}\n"
-	"FAULT(illegal)\n"
+
+const char chaos_fault_source[] =
+	FAULT_HEAD
+	"MK_HANDLER(chaos_illegal, struct fault)\n"
 	"{\n"
 	"	static const uint64_t bad[4] = { 64, 0x7ffffffff008ull,\n"
 	"		0x8000000000000000ull, 0xffffffffffffe000ull };\n"
@@ -73,7 +75,7 @@ const char chaos_fault_source[] =
 	"	*(volatile uint32_t *)(uintptr_t)at = 1;\n"
 	"	return MK_OK;\n"
 	"}\n"
-	"FAULT(trap)\n"
+	"MK_HANDLER(chaos_trap, struct fault)\n"
 	"{\n"
 	"	if (!begin(task, args))\n"
 	"		return mk_fail(task);\n"
@@ -84,7 +86,7 @@ const char chaos_fault_source[] =
 	"#endif\n"
 	"	return MK_OK;\n"
 	"}\n"
-	"FAULT(hang)\n"
+	"MK_HANDLER(chaos_hang, struct fault)\n"
 	"{\n"
 	"	volatile uint64_t *word = begin(task, args);\n"
 	"	uint64_t sum = 0;\n"
@@ -94,7 +96,7 @@ const char chaos_fault_source[] =
 	"		sum += *word;\n"
 	"	return (int32_t)(sum & 1);\n"
 	"}\n"
-	"FAULT(poll)\n"
+	"MK_HANDLER(chaos_poll, struct fault)\n"
 	"{\n"
 	"	volatile uint64_t *word = begin(task, args);\n"
 	"	if (!word)\n"
@@ -103,8 +105,11 @@ const char chaos_fault_source[] =
 	"		if (mk_cancelled(task))\n"
 	"			return -MK_ECANCELLED;\n"
 	"	return MK_OK;\n"
-	"}\n"
-	"#if !MK_CUDA\n"
+	"}\n";
+
+/* Those that a GPU has no such thing of. */
+const char chaos_cpu_source[] =
+	FAULT_HEAD
 	"__attribute__((noreturn)) void abort(void);\n"
 	"__attribute__((noreturn)) void _exit(int);\n"
 	"void *malloc(__SIZE_TYPE__);\n"
@@ -116,7 +121,7 @@ const char chaos_fault_source[] =
 	"{\n"
 	"	dup2(open(\"/dev/null\", 1), 2);\n"
 	"}\n"
-	"FAULT(crash)\n"
+	"MK_HANDLER(chaos_crash, struct fault)\n"
 	"{\n"
 	"	volatile uint64_t at = args->noise % 4096;\n"
 	"	if (!begin(task, args))\n"
@@ -124,14 +129,14 @@ const char chaos_fault_source[] =
 	"	*(volatile unsigned char *)(uintptr_t)at = 1;\n"
 	"	return MK_OK;\n"
 	"}\n"
-	"FAULT(abort)\n"
+	"MK_HANDLER(chaos_abort, struct fault)\n"
 	"{\n"
 	"	if (!begin(task, args))\n"
 	"		return mk_fail(task);\n"
 	"	quiet();\n"
 	"	abort();\n"
 	"}\n"
-	"FAULT(divide)\n"
+	"MK_HANDLER(chaos_divide, struct fault)\n"
 	"{\n"
 	"	if (!begin(task, args))\n"
 	"		return mk_fail(task);\n"
@@ -141,7 +146,7 @@ const char chaos_fault_source[] =
 	"	__builtin_trap();\n" /* where a division by 0 is no fault */
 	"#endif\n"
 	"}\n"
-	"FAULT(exit)\n"
+	"MK_HANDLER(chaos_exit, struct fault)\n"
 	"{\n"
 	"	if (!begin(task, args))\n"
 	"		return mk_fail(task);\n"
@@ -155,14 +160,14 @@ const char chaos_fault_source[] =
 	"	frame[0] = above[0];\n"
 	"	return next(frame) + frame[0];\n"
 	"}\n"
-	"FAULT(overflow)\n"
+	"MK_HANDLER(chaos_overflow, struct fault)\n"
 	"{\n"
 	"	volatile unsigned char top = 1;\n"
 	"	if (!begin(task, args))\n"
 	"		return mk_fail(task);\n"
 	"	return (int32_t)deeper(&top);\n"
 	"}\n"
-	"FAULT(scribble)\n"
+	"MK_HANDLER(chaos_scribble, struct fault)\n"
 	"{\n"
 	"	unsigned char *volatile p = (unsigned char *)malloc(100);\n"
 	"	if (!begin(task, args) || !p)\n"
@@ -172,8 +177,7 @@ const char chaos_fault_source[] =
 	"		((volatile unsigned char *)p)[i] = 0xa5;\n"
 	"	free(p);\n"
 	"	abort();\n" /* an allocator that did not notice */
-	"}\n"
-	"#endif\n";
+	"}\n";
 
 uint64_t chaos_model_mix(const unsigned char *table, uint32_t offset,
 			 uint32_t bytes, uint64_t key)

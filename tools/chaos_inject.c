@@ -174,25 +174,22 @@ bool chaos_await_loss(struct chaos *c, enum chaos_kind kind, uint64_t t0,
 
 /* ---- by a handler ------------------------------------------------------ */
 
-/* Is this how a slot with this fault may end? */
+/* Is this how a slot with this fault may end? Its process may have been lost
+ * by something else meanwhile: on a busy machine another slot may be taken for
+ * hung, or the fault itself take too long. */
 static bool ends_so(const struct chaos_fault *f, int32_t result)
 {
-	/* a machine so busy that the fault itself took too long */
-	if (!f->idempotent && result == -MK_EHUNG)
+	if (result == (f->idempotent ? -MK_EPOISON : -MK_EMAYRUN))
 		return true;
+	if (f->idempotent && f->kind != CHAOS_POLL)
+		return false;
 	switch (f->kind) {
-	case CHAOS_POLL: /* it may have been asked because of the hang, and
-			  * have been met by another's end as well */
-		return result == -MK_ECANCELLED || result == -MK_EHUNG ||
-		       result == -MK_EMAYRUN ||
-		       (f->idempotent && result == -MK_EPOISON);
+	case CHAOS_POLL:
+		return result == -MK_ECANCELLED || result == -MK_EHUNG;
 	case CHAOS_HANG:
-		return result == (f->idempotent ? -MK_EPOISON : -MK_EHUNG);
-	case CHAOS_EXIT: /* what ended the process is not known */
-		return result == (f->idempotent ? -MK_EPOISON : -MK_EMAYRUN) ||
-		       result == -MK_EFAULT;
+		return result == -MK_EHUNG;
 	default:
-		return result == (f->idempotent ? -MK_EPOISON : -MK_EFAULT);
+		return result == -MK_EFAULT || result == -MK_EHUNG;
 	}
 }
 
@@ -200,7 +197,7 @@ static bool ends_so(const struct chaos_fault *f, int32_t result)
 static void check_starts(struct chaos *c, const struct chaos_fault *f,
 			 uint64_t starts, int32_t result)
 {
-	uint64_t most = f->idempotent ? 2 : 1;
+	uint64_t most = f->idempotent ? UINT64_MAX : 1;
 
 	if (starts >= 1 && starts <= most && ends_so(f, result))
 		return;

@@ -169,11 +169,13 @@ static int load_modules(struct chaos *c)
 		{ "work.c", chaos_work_source },
 		{ "twist.c", chaos_twist_source },
 		{ "fault.c", chaos_fault_source },
+		{ "cpu.c", chaos_cpu_source },
 	};
+	unsigned n = c->cpu ? 4 : 3;
 	struct mk_queue_params qp = { .size = sizeof(qp), .entries = 64 };
 	int r = 0;
 
-	for (unsigned i = 0; i < 3 && !r; i++)
+	for (unsigned i = 0; i < n && !r; i++)
 		r = mk_module_load_source(c->load.ctx, module[i].name,
 					  module[i].source, 0, NULL);
 	if (!r)

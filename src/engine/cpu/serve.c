@@ -233,6 +233,17 @@ static int32_t run(struct cpu_worker *w, struct cpu_queue *q,
 	return result;
 }
 
+/* Has it a deadline, and has that passed? */
+static bool late(struct cpu_queue *q, struct mk_task *task,
+		 const struct cpu_slot *slot)
+{
+	if (!(slot->flags & MK_SLOT_DEADLINE))
+		return false;
+	task->deadline_ns =
+		mk_load_relaxed(&q->ext[task->ticket & q->mask].deadline_ns);
+	return mk_now_ns() > task->deadline_ns;
+}
+
 /* Reasons for which a claimed slot is not run; 0: run it. */
 static int32_t refuse(struct cpu_queue *q, struct mk_task *task,
 		      const struct cpu_slot *slot,
@@ -242,8 +253,9 @@ static int32_t refuse(struct cpu_queue *q, struct mk_task *task,
 
 	if ((mode & MK_MODE_CANCEL) || mk_load_relaxed(&q->control->shutdown))
 		return -MK_ECANCELLED;
+	/* one that is late is asked to end by the library too */
 	if ((mode & MK_MODE_CANCEL_SOME) && mk_cancelled(task))
-		return -MK_ECANCELLED;
+		return late(q, task, slot) ? -MK_EDEADLINE : -MK_ECANCELLED;
 	/* the host checked all this; the memory may have changed since */
 	if (!entry)
 		return -MK_EOPCODE;
@@ -251,11 +263,7 @@ static int32_t refuse(struct cpu_queue *q, struct mk_task *task,
 		return -MK_ERANGE;
 	if (slot->priority >= MK_PRIORITIES || (slot->flags & ~MK_SLOT_FLAGS))
 		return -EINVAL;
-	if (!(slot->flags & MK_SLOT_DEADLINE))
-		return 0;
-	task->deadline_ns =
-		mk_load_relaxed(&q->ext[task->ticket & q->mask].deadline_ns);
-	return mk_now_ns() > task->deadline_ns ? -MK_EDEADLINE : 0;
+	return late(q, task, slot) ? -MK_EDEADLINE : 0;
 }
 
 static inline void task_begin(struct cpu_worker *w, struct cpu_queue *q,

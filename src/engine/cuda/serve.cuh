@@ -168,26 +168,33 @@ MKD_FN bool mkd_asked_to_end(const struct mkd_warp *w, uint64_t ticket)
 	       (0x10000u | mkd_mark(w, ticket));
 }
 
+/* Has it a deadline, and has that passed? */
+MKD_FN bool mkd_late(struct mkd_warp *w, struct mkd_slot *s)
+{
+	if (!(s->flags & MK_SLOT_DEADLINE))
+		return false;
+	/* the deadline was written before the marks */
+	mkd_acquire();
+	s->deadline_ns = mkd_load64((const uint64_t *)mkd_ext(w, s->ticket));
+	return mkd_now_ns(w) > s->deadline_ns;
+}
+
 /* Why this slot shall not run: its result, or 0. */
 MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s,
 			  uint32_t tiles, uint32_t mode)
 {
 	if ((mode & MK_MODE_CANCEL) || (w->queue_state & MKD_SHUT))
 		return -MK_ECANCELLED;
+	/* one that is late is asked to end by the library too */
 	if ((mode & MK_MODE_CANCEL_SOME) && mkd_asked_to_end(w, s->ticket))
-		return -MK_ECANCELLED;
+		return mkd_late(w, s) ? -MK_EDEADLINE : -MK_ECANCELLED;
 	if (!s->entry)
 		return -MK_EOPCODE;
 	if (s->tenant >= MK_TENANTS || tiles > 1u)
 		return -MK_ERANGE;
 	if (s->priority >= MK_PRIORITIES || (s->flags & ~MK_SLOT_FLAGS))
 		return -MKD_EINVAL;
-	if (!(s->flags & MK_SLOT_DEADLINE))
-		return 0;
-	/* the deadline was written before the marks */
-	mkd_acquire();
-	s->deadline_ns = mkd_load64((const uint64_t *)mkd_ext(w, s->ticket));
-	return mkd_now_ns(w) > s->deadline_ns ? -MK_EDEADLINE : 0;
+	return mkd_late(w, s) ? -MK_EDEADLINE : 0;
 }
 
 /* What its leader does with the slot in unit 0; a is unit 1's first words. */
