@@ -10,7 +10,7 @@
 # every exit status; bench.json, bench.svg and soak-*.json.
 #
 # Parts, with their time limits: smoke (50 s), conformance (100), soak (70),
-# memcheck (65), racecheck (65), neighbour (50), bench (135); default: all of
+# memcheck (45), racecheck (45), neighbour (75), bench (120); default: all of
 # these, under nine minutes. And, when asked for: tuning, quick (a short
 # bench, 60), sanitize (memcheck and racecheck of every operation, 300).
 #
@@ -137,7 +137,7 @@ checked()
 planted()
 {
 	at=$(sanitizer) || return
-	one "$1-planted" 20 "$at" --tool "$1" --error-exitcode 9 \
+	one "$1-planted" 15 "$at" --tool "$1" --error-exitcode 9 \
 		--print-limit 4 "$dir/tests/soak" --isolation none \
 		--slots 1000 --seconds 5 --plant "$2"
 	failed=${failed% "$1"-planted} # whatever its status was
@@ -152,13 +152,13 @@ planted()
 
 memcheck()
 {
-	checked memcheck 45 200000
+	checked memcheck 30 200000
 	planted memcheck memory
 }
 
 racecheck()
 {
-	checked racecheck 45 200000
+	checked racecheck 30 50000
 	planted racecheck race
 }
 
@@ -180,7 +180,7 @@ sanitize()
 neighbour()
 {
 	if "$dir/bin/megakernel" neighbour --help >/dev/null 2>&1; then
-		one neighbour 50 "$dir/bin/megakernel" neighbour
+		one neighbour 75 "$dir/bin/megakernel" neighbour
 		cat "$logs/neighbour.log"
 	else
 		echo "== neighbour: skipped, this program has no such command"
@@ -205,7 +205,7 @@ tuning()
 
 bench()
 {
-	one bench 135 "$dir/bin/megakernel" bench --engine cuda \
+	one bench 120 "$dir/bin/megakernel" bench --engine cuda \
 		--save bench.json --svg bench.svg
 	cat "$logs/bench.log"
 }
