@@ -14,6 +14,8 @@
 # these, under nine minutes. And, when asked for: tuning, quick (a short
 # bench, 60), sanitize (memcheck and racecheck of every operation, 300).
 #
+# $MEGAKERNEL_RUN_SECONDS is another limit for every program.
+#
 # Nothing here can hang: every program has a time limit and is killed at its
 # end, with all that it started. Exit status 1: something failed; a program
 # that is not there or says that it cannot run here is told as skipped.
@@ -43,11 +45,11 @@ revision=$(cat "$dir/revision" 2>/dev/null || echo unknown)
 # one NAME SECONDS PROGRAM [ARGUMENT ...]
 one()
 {
-	name=$1 seconds=$2
+	name=$1 seconds=${MEGAKERNEL_RUN_SECONDS:-$2}
 	shift 2
 	begin=$(date +%s)
 	# the paths of this machine say nothing to a reader
-	shown=$(echo "$*" | sed "s|$dir/||g; s|$logs/||g")
+	shown=$(echo "$*" | sed "s|$dir/||g; s|$logs/||g; s|^/[^ ]*/||")
 	{
 		echo "# SPDX-License-Identifier: Apache-2.0"
 		echo "# $shown"
