@@ -16,6 +16,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+/* P_PIDFD of linux/wait.h, which glibc has since 2.36. */
+#define WAIT_PIDFD ((idtype_t)3)
+
 #define NS_PER_MS 1000000u
 /* A process closes its socket a moment before it can be reaped. */
 #define GRACE_MS 1000
@@ -98,7 +101,7 @@ static int wait_child(const struct mk_watch *w, siginfo_t *info)
 	errno = EINVAL;
 	memset(info, 0, sizeof(*info));
 	if (w->pidfd >= 0)
-		r = waitid(P_PIDFD, (id_t)w->pidfd, info, WEXITED | WNOHANG);
+		r = waitid(WAIT_PIDFD, (id_t)w->pidfd, info, WEXITED | WNOHANG);
 	if (r < 0 && errno == EINVAL) /* no descriptor, or Linux 5.3 */
 		r = waitid(P_PID, (id_t)w->pid, info, WEXITED | WNOHANG);
 	return r < 0 ? -errno : 0;

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of caller and worker when one ends, goes silent or lies. */
+/*
+ * What becomes of caller and worker when one ends, goes silent or lies.
+ *
+ * ctest-link: -Wl,--wrap=mk_channel_recv
+ */
 #include "rig.h"
 
 #include <linux/filter.h>
@@ -257,6 +261,54 @@ static void test_lies_flood(void **state)
 	rig_init(&rig);
 	assert_int_equal(rig_open(&rig, "flood", 2 * NS_PER_S), 0);
 	assert_int_equal(ask(&rig), -ETIME);
+	mk_proxy_kill(rig.engine);
+	rig_fini(&rig, 0);
+}
+
+/* A worker that always has one more late answer ready: no timing decides. */
+static struct {
+	bool on;
+	unsigned early, late; /* packets asked for before, after the deadline */
+} endless;
+
+int __real_mk_channel_recv(int sock, struct mk_packet *packet,
+			   uint64_t deadline_ns);
+int __wrap_mk_channel_recv(int sock, struct mk_packet *packet,
+			   uint64_t deadline_ns);
+
+int __wrap_mk_channel_recv(int sock, struct mk_packet *packet,
+			   uint64_t deadline_ns)
+{
+	struct mk_answer *a = packet->data;
+
+	if (!endless.on)
+		return __real_mk_channel_recv(sock, packet, deadline_ns);
+	if (mk_time_left(deadline_ns))
+		endless.early++;
+	else if (++endless.late > 100)
+		return -EIO;
+	memset(a, 0, sizeof(*a));
+	mk_answer_seal(a, &(struct mk_message_head){
+		.op = MK_MESSAGE_PAUSE, .sequence = 1 }, 0, 0);
+	packet->bytes = a->head.bytes;
+	packet->fd_count = 0;
+	packet->fds_lost = false;
+	return 0;
+}
+
+static void test_lies_endless(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	assert_int_equal(rig_open(&rig, "serve", NS_PER_S / 5), 0);
+	endless.on = true;
+	assert_int_equal(ask(&rig), -ETIME);
+	endless.on = false;
+	assert_true(endless.early > 0);
+	/* it may pass between the look at the clock and the call */
+	assert_true(endless.late <= 1);
 	mk_proxy_kill(rig.engine);
 	rig_fini(&rig, 0);
 }
@@ -519,6 +571,7 @@ int main(void)
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_lies_text),
 		cmocka_unit_test(test_lies_flood),
+		cmocka_unit_test(test_lies_endless),
 		cmocka_unit_test(test_lies_shut),
 		cmocka_unit_test(test_caller_ends),
 		cmocka_unit_test(test_worker_garbage),
