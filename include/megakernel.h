@@ -99,6 +99,9 @@ struct mk_engine_info {
 	uint32_t workers;        /* the default of mk_ctx_params.workers */
 	uint64_t memory_bytes;   /* that buffers could use at most */
 	uint32_t warp_lanes;     /* lanes of a warp-wide handler */
+	uint32_t clock_mhz;      /* at most; 0: unknown */
+	uint32_t capability;     /* cuda: 10 * major + minor; 0: unknown */
+	uint32_t driver, compiler; /* 1000 * major + 10 * minor; 0: none */
 	uint32_t reserved;
 };
 
@@ -771,12 +774,10 @@ MK_API int mk_module_unload(struct mk_ctx *ctx, uint32_t id,
 /**
  * Compile ahead of time into one file that mk_module_load() takes. The file is
  * made beside its place and renamed: what is there is whole, old or new.
- *
  * @param params  engine, device, cache_dir and compiler count; NULL for
  *                defaults. engine may be a list, "cpu,cuda:sm_80,cuda:sm_90".
- * @retval -EINVAL  out_path is there and is a device, pipe or socket.
- * @retval -EISDIR, -EACCES, -ENOSPC ...  the file cannot be written.
- * @retval others   as for mk_module_load().
+ * @retval -EINVAL  out_path is there and is a device, pipe or socket; others
+ *                  as for open(2), rename(2) and mk_module_load().
  */
 MK_API int mk_module_compile(const struct mk_ctx_params *params,
 			     const char *source_path, const char *out_path);

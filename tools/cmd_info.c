@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* megakernel info: what there is on this machine, and the limits. */
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -44,6 +46,28 @@ static const struct {
 
 #define LIMITS (sizeof(limits) / sizeof(limits[0]))
 
+static const struct {
+	const char *name;
+	size_t at;
+} facts[] = {
+	{ "clock_mhz", offsetof(struct mk_engine_info, clock_mhz) },
+	{ "capability", offsetof(struct mk_engine_info, capability) },
+	{ "driver", offsetof(struct mk_engine_info, driver) },
+	{ "compiler", offsetof(struct mk_engine_info, compiler) },
+};
+
+#define FACTS (sizeof(facts) / sizeof(facts[0]))
+
+static void print_version(const char *what, uint32_t version,
+			  const char *none)
+{
+	if (version)
+		printf("  %-16s CUDA %u.%u\n", what, version / 1000,
+		       version % 1000 / 10);
+	else
+		printf("  %-16s %s\n", what, none);
+}
+
 static void print_engine(const struct mk_engine_info *e)
 {
 	printf("%s:%u  %s\n", e->name, e->device,
@@ -60,6 +84,16 @@ static void print_engine(const struct mk_engine_info *e)
 	       e->warp_lanes == 1 ? "" : "s");
 	printf("  memory           %llu MiB\n",
 	       (unsigned long long)(e->memory_bytes >> 20));
+	if (e->clock_mhz)
+		printf("  clock            %u MHz at most\n", e->clock_mhz);
+	if (e->capability)
+		printf("  capability       %u.%u\n", e->capability / 10,
+		       e->capability % 10);
+	if (!e->driver)
+		return; /* of its own: what follows is of a GPU */
+	print_version("driver", e->driver, "");
+	print_version("compiler", e->compiler,
+		      "none (NVRTC): modules come compiled, or from the cache");
 }
 
 static int print_table(const struct mk_engine_info *e, int n)
@@ -97,6 +131,14 @@ static json_t *engine_json(const struct mk_engine_info *e)
 	json_object_set_new(o, "workers", json_integer(e->workers));
 	json_object_set_new(o, "warp_lanes", json_integer(e->warp_lanes));
 	json_object_set_new(o, "memory_bytes", cli_json_u64(e->memory_bytes));
+	for (size_t i = 0; i < FACTS; i++) {
+		uint32_t value;
+
+		memcpy(&value, (const char *)e + facts[i].at, sizeof(value));
+		if (value) /* 0: unknown */
+			json_object_set_new(o, facts[i].name,
+					    json_integer(value));
+	}
 	return o;
 }
 

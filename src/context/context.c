@@ -399,6 +399,24 @@ static void builtins_add(struct mk_ctx *ctx)
 	}
 }
 
+/* Where an engine that compiles by itself keeps what it made. */
+static int config_cache(struct mk_engine_config *c, const char *dir)
+{
+	size_t bytes = dir ? strlen(dir) : 0;
+
+	if (bytes >= sizeof(c->cache_dir))
+		return mk_error_set(-ENAMETOOLONG, ENAMETOOLONG,
+				    "mk_ctx_create",
+				    "params.cache_dir has %zu characters, at "
+				    "most %zu will do", bytes,
+				    sizeof(c->cache_dir) - 1);
+	if (!dir)
+		return 0;
+	c->cache = bytes ? MK_CACHE_DIR : MK_CACHE_NONE;
+	memcpy(c->cache_dir, dir, bytes);
+	return 0;
+}
+
 static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 {
 	int r = ctx_probe(ctx, p);
@@ -426,6 +444,8 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->config.shared_bytes = p->shared_bytes;
 	ctx->config.total_bytes = p->shared_bytes + p->heap_bytes;
 	ctx->config.sm_count = p->sm_count;
+	if (config_cache(&ctx->config, p->cache_dir))
+		return mk_error_last()->code;
 	ctx->config.native_context = (uintptr_t)p->native_context;
 	ctx->config.native_stream = (uintptr_t)p->native_stream;
 	r = ctx_region(ctx, p);

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "base/error.h"
+#ifdef MK_WITH_CUDA
+#include "engine/cuda/compiler.h"
+#endif
 
 #ifdef MK_WITH_MOCK
 extern const struct mk_engine_ops mk_engine_mock;
@@ -33,6 +36,23 @@ const struct mk_engine_ops *mk_engine_find(const char *name)
 	return NULL;
 }
 
+/* Not a matter of probing: a client that has no module does not load it. */
+static void list_compiler(const struct mk_engine_ops *ops,
+			  struct mk_engine_info *info)
+{
+#ifdef MK_WITH_CUDA
+	if (ops == &mk_engine_cuda && !info->available) {
+		struct mk_error before = *mk_error_last();
+
+		info->compiler = mkc_compiler_number();
+		mk_error_copy(&before); /* that there is none is no failure */
+	}
+#else
+	(void)ops;
+	(void)info;
+#endif
+}
+
 int mk_engine_list(struct mk_engine_info *out, unsigned n)
 {
 	unsigned have = 0;
@@ -50,6 +70,7 @@ int mk_engine_list(struct mk_engine_info *out, unsigned n)
 			/* device 0 is listed even if it is not there */
 			if (device && info.available)
 				break;
+			list_compiler(engines[i], &info);
 			if (have < n)
 				out[have] = info;
 			have++;

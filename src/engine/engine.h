@@ -21,6 +21,8 @@
 
 struct mk_engine; /* each engine's own; embeds nothing of ours */
 
+#define MK_CACHE_DIR_BYTES 1024u
+
 /* What an engine is opened with. Plain data: it crosses the socket. */
 struct mk_engine_config {
 	uint32_t device;
@@ -34,6 +36,15 @@ struct mk_engine_config {
 	uint32_t reserved;
 	uint64_t native_context, native_stream; /* pointers of this process;
 						 * 0: the engine's own */
+	uint32_t cache;         /* enum mk_engine_cache, of compiled code */
+	uint32_t reserved1;
+	char cache_dir[MK_CACHE_DIR_BYTES];
+};
+
+enum mk_engine_cache {
+	MK_CACHE_DEFAULT = 0,
+	MK_CACHE_NONE = 1,
+	MK_CACHE_DIR = 2 /* config.cache_dir */
 };
 
 /* The shared memory, mapped by whoever hosts the engine. */

@@ -8,7 +8,7 @@
 #include "base/error.h"
 
 MK_ASSERT_SIZE(struct mk_message_head, 48);
-MK_ASSERT_SIZE(struct mk_engine_config, 64);
+MK_ASSERT_SIZE(struct mk_engine_config, 72 + MK_CACHE_DIR_BYTES);
 MK_ASSERT_SIZE(struct mk_queue_desc, 80);
 MK_ASSERT_SIZE(struct mk_buffer_desc, 112);
 MK_ASSERT_SIZE(struct mk_opcode_map, 56);
@@ -158,6 +158,13 @@ static int check_hello(const struct mk_message_hello *m)
 			      ": none is of this process",
 			      c->native_context, c->native_stream,
 			      c->reserved);
+	if (c->cache > MK_CACHE_DIR || c->reserved1)
+		return refuse(op, "cache is %" PRIu32 ", reserved1 %" PRIu32,
+			      c->cache, c->reserved1);
+	if ((c->cache == MK_CACHE_DIR) !=
+	    terminated(c->cache_dir, sizeof(c->cache_dir)))
+		return refuse(op, "cache_dir is empty, not terminated, or of "
+			      "no use with cache %" PRIu32, c->cache);
 	if (c->shared_bytes < sizeof(struct mk_context_block) ||
 	    c->shared_bytes % MK_LINE || c->total_bytes < c->shared_bytes ||
 	    c->total_bytes > (uint64_t)INT64_MAX)

@@ -140,6 +140,8 @@
 	F(mk_engine_config, sm_count) F(mk_engine_config, reserved) \
 	F(mk_engine_config, native_context) \
 	F(mk_engine_config, native_stream) \
+	F(mk_engine_config, cache) F(mk_engine_config, reserved1) \
+	F(mk_engine_config, cache_dir) \
 	S(mk_message_target) F(mk_message_target, index) \
 	F(mk_message_target, reserved) \
 	F(mk_message_target, timeout_ns) \

@@ -199,6 +199,7 @@ static CUresult cuDeviceGetAttribute(int *value, int which, CUdevice device)
 	(void)device;
 	CALL;
 	switch (which) {
+	case MKC_ATTR_CLOCK_KHZ: *value = 1980000; break;
 	case MKC_ATTR_WARP_SIZE: *value = fake.lanes; break;
 	case MKC_ATTR_MULTIPROCESSORS: *value = fake.multiprocessors; break;
 	case MKC_ATTR_CAN_MAP_HOST: *value = !fake.cannot_map; break;

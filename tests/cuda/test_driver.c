@@ -74,6 +74,8 @@ static void healthy(void)
 	EXPECT(info.units == 2 && info.workers == 16);
 	EXPECT(info.warp_lanes == 32);
 	EXPECT(info.memory_bytes == 1u << 30);
+	EXPECT(info.clock_mhz == 1980 && info.capability == 90);
+	EXPECT(info.driver == 13000);
 	info = probe(1);
 	EXPECT(info.available == -MK_EENGINE);
 	EXPECT(strstr(info.reason, "no device 1"));

@@ -197,6 +197,34 @@ static void foreign_cache(void **state)
 	assert_int_equal(chmod(path, 0700), 0);
 }
 
+/* params.cache_dir counts for the engine too. */
+static void chosen_cache(void **state)
+{
+	struct mk_ctx_params p = {
+		.size = sizeof(p),
+		.engine = "cuda",
+		.isolation = MK_ISOLATION_NONE,
+		.workers = 4,
+		.cache_dir = in_dir("chosen"),
+	};
+	char longer[2000] = "/";
+	struct mk_ctx *ctx;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(mk_ctx_create(&p, &ctx), 0);
+		/* once into a new directory, then from there, then nowhere */
+		assert_int_equal(fake.compiles, i < 2 ? 1 : 2);
+		support_ctx_end(ctx);
+		if (i == 1)
+			p.cache_dir = "";
+	}
+	memset(longer + 1, 'x', sizeof(longer) - 2);
+	p.cache_dir = longer;
+	assert_int_equal(mk_ctx_create(&p, &ctx), -ENAMETOOLONG);
+	support_error(-ENAMETOOLONG, "cache_dir", "1999", "1023", NULL);
+}
+
 /* Another driver, another architecture: other code. */
 static void other_machine(void)
 {
@@ -520,6 +548,7 @@ int main(void)
 		cmocka_unit_test_setup(found_again, begin),
 		cmocka_unit_test_setup(damaged_cache, begin),
 		cmocka_unit_test_setup(foreign_cache, begin),
+		cmocka_unit_test_setup(chosen_cache, begin),
 		cmocka_unit_test_setup(keys, begin),
 		cmocka_unit_test_setup(prebuilt, begin),
 		cmocka_unit_test_setup(bad_targets, begin),

@@ -140,6 +140,18 @@ static int compile(const struct mk_engine *e, int dir, const uint64_t key[2],
 	return 0;
 }
 
+static int open_cache(const struct mk_engine *e)
+{
+	switch (e->config.cache) {
+	case MK_CACHE_NONE:
+		return -ENOENT;
+	case MK_CACHE_DIR:
+		return mk_cache_open(e->config.cache_dir);
+	default:
+		return mk_cache_open(NULL);
+	}
+}
+
 /* Code for a program: out of the module's file, the cache, or the compiler. */
 static int build(struct mk_engine *e, const struct mkc_program *p,
 		 struct mkc_image *out)
@@ -150,7 +162,7 @@ static int build(struct mk_engine *e, const struct mkc_program *p,
 
 	if (!find_prebuilt(e, p, out))
 		return 0;
-	dir = mk_cache_open(NULL);
+	dir = open_cache(e);
 	/* without a compiler its version is "": whatever one made will do */
 	program_key(e, p, mkc_compiler_version(), key);
 	r = find_cached(dir, key, out);

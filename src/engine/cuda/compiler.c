@@ -39,6 +39,7 @@ static struct {
 #undef NVRTC_FIELD
 } rtc;
 static char version[32];
+static uint32_t number; /* the same: 1000 * major + 10 * minor */
 static bool has_cpp20; /* with designated initializers, as in C */
 static struct mk_error why_not;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -112,6 +113,7 @@ static int compiler_open(void)
 		return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",
 				    "NVRTC does not say its version");
 	snprintf(version, sizeof(version), "NVRTC %d.%d", major, minor);
+	number = (uint32_t)(1000 * major + 10 * minor);
 	has_cpp20 = major >= 12;
 	return 0;
 }
@@ -137,6 +139,12 @@ const char *mkc_compiler_version(void)
 {
 	pthread_once(&once, open_once);
 	return version;
+}
+
+uint32_t mkc_compiler_number(void)
+{
+	pthread_once(&once, open_once);
+	return number;
 }
 
 /* Does this NVRTC make code for the device? */

@@ -31,6 +31,9 @@ int mkc_compile(const char *source, const struct mkc_text *headers,
 /* "NVRTC 13.0", for cache keys; "" if there is none. Never NULL. */
 const char *mkc_compiler_version(void);
 
+/* 1000 * major + 10 * minor; 0: there is none. */
+uint32_t mkc_compiler_number(void);
+
 /* Option i that every compilation has, for cache keys; NULL behind the last.
  * The language follows from the version, the architecture from the device. */
 const char *mkc_compiler_option(unsigned i);

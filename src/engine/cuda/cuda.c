@@ -47,8 +47,12 @@ static void judge(const struct mkc_driver *d, CUdevice device,
 	int mode = attribute(d, device, MKC_ATTR_COMPUTE_MODE);
 	int maps = attribute(d, device, MKC_ATTR_CAN_MAP_HOST);
 	int unified = attribute(d, device, MKC_ATTR_UNIFIED_ADDRESSING);
+	int clock = attribute(d, device, MKC_ATTR_CLOCK_KHZ);
 
 	info->warp_lanes = lanes > 0 ? (uint32_t)lanes : 0;
+	info->capability = major > 0 && minor >= 0 ?
+				   (uint32_t)(10 * major + minor) : 0;
+	info->clock_mhz = clock > 0 ? (uint32_t)clock / 1000 : 0;
 	if (major < 0 || minor < 0 || lanes < 0 || mode < 0 || maps < 0 ||
 	    unified < 0)
 		refuse(info, "the CUDA driver does not describe device %u",
@@ -105,6 +109,7 @@ static int cuda_probe(struct mk_engine_info *info)
 		       number);
 		return 0;
 	}
+	info->driver = (uint32_t)d->version;
 	info->units = (uint32_t)units;
 	info->workers = default_workers(info->units);
 	info->memory_bytes = bytes;
