@@ -315,7 +315,7 @@ static void write_word(unsigned which)
 	uint64_t word = take_word(8);
 
 	if (at & 0x80)
-		mk_store_seq(wide[at % 10], word);
+		mk_store_seq(wide[(at & 0x7f) % 10], word);
 	else
 		mk_store_seq(narrow[at % 16], (uint32_t)word);
 }

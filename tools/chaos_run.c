@@ -260,10 +260,12 @@ static void inject_all(struct chaos *c)
 			break;
 		between(c);
 		if (c->o->verbose)
-			cli_error("chaos", "%llu %s %d %d %llx",
+			cli_error("chaos", "%.3f s: %llu %s%s%s",
+				  (double)(mk_now_ns() - c->started_ns) / 1e9,
 				  (unsigned long long)i,
-				  chaos_kinds[f.kind].name, f.idempotent,
-				  f.again, (unsigned long long)f.noise);
+				  chaos_kinds[f.kind].name,
+				  f.idempotent ? " idempotent" : "",
+				  f.again ? " again" : "");
 		chaos_inject(c, &f);
 		mk_store_relaxed(&c->done, i + 1);
 		chaos_progress(c);
