@@ -18,7 +18,8 @@ program() {
 program dir/tests/smoke 'echo all answers right'
 program dir/tests/soak 'echo "{\"right\": true}"'
 for test in ops flow refusals modules; do
-	program dir/tests/test_conformance_$test 'echo "[  PASSED  ] 1 test(s)."'
+	program dir/tests/test_conformance_$test \
+		'echo "[       OK ] cuda/none: $MK_CONFORM_ONLY"'
 done
 program dir/bin/megakernel 'echo "$*"; [ "$1" = neighbour ] && exit 2
 while [ $# -gt 1 ]; do [ "$1" = --save ] && echo "{}" > "$2"; shift; done; exit 0'
@@ -49,6 +50,13 @@ for log in logs/*.log; do
 	has "$log" "Some GPU, driver 1.2.3, revision some-revision" "$log"
 	has "$log" "SPDX-License-Identifier" "$log"
 done
+
+# a suite of which nothing ran on the device has shown nothing
+has logs/conformance-ops.log "cuda/none: cuda/*" "on the device alone"
+program dir/tests/test_conformance_flow 'echo "[  PASSED  ] 0 test(s)."'
+status 1 "no case" sh "$run" dir logs conformance > got 2> err
+has got "no case ran on the device" "no case"
+has got "failed: conformance-flow-empty" "no case"
 
 # a checker that does not find what is planted proves nothing
 status 1 "racecheck" sh "$run" dir logs racecheck > got 2> err
