@@ -37,7 +37,7 @@ asan tsan:
 coverage:
 	$(DEPS) check
 	$(call build,$@)
-	sh scripts/run-tests.sh $@ -j $(JOBS) $(CTEST_ARGS)
+	sh scripts/run-tests.sh $@ -LE model -j $(JOBS) $(CTEST_ARGS)
 	sh scripts/coverage.sh build-coverage
 
 fuzz:
