@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# What `cmake --install` puts where. The worker and the headers are found by
-# paths compiled in, so choose CMAKE_INSTALL_PREFIX when configuring.
+# What `cmake --install` puts where. The worker and the headers are looked for
+# where CMAKE_INSTALL_PREFIX said when configuring, and beside the library.
 
 configure_file("${PROJECT_SOURCE_DIR}/megakernel.pc.in"
 	"${PROJECT_BINARY_DIR}/megakernel.pc" @ONLY)

@@ -66,4 +66,10 @@ for example in "$source"/examples/*.c; do
 	built=$((built + 1))
 done
 [ "$built" -gt 0 ] || fail "there is no example"
+
+# Moved, it finds its parts beside it.
+mv "$prefix" "$work/moved"
+cp "$source/examples/saxpy_handler.c" "$work/own.c"
+(cd "$work" && moved/bin/megakernel compile own.c >/dev/null) ||
+	fail "an installation that was moved: status $?"
 echo "$built examples built against $prefix and run, shared and static"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "module/toolchain.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -125,14 +126,42 @@ static bool has_headers(const char *dir)
 	return *dir && n > 0 && n < PATH_MAX && !access(path, R_OK);
 }
 
+/* Of an installation that was moved: P/include for P/lib/libmegakernel.so or
+ * P/bin/megakernel. Empty if that is not known. */
+static void beside(char *path, size_t room)
+{
+	char exe[PATH_MAX];
+	const char *file, *slash;
+	Dl_info info;
+	ssize_t n;
+
+	path[0] = '\0';
+	if (!dladdr((void *)has_headers, &info) || !info.dli_fname)
+		return;
+	file = info.dli_fname;
+	if (!strchr(file, '/')) { /* a program that was found by PATH */
+		n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+		exe[n > 0 ? n : 0] = '\0';
+		file = exe;
+	}
+	slash = strrchr(file, '/');
+	if (!slash)
+		return;
+	n = snprintf(path, room, "%.*s/../include", (int)(slash - file), file);
+	if (n < 0 || (size_t)n >= room)
+		path[0] = '\0';
+}
+
 static int find_include(struct mk_tools *t)
 {
 	const char *named = secure_getenv("MEGAKERNEL_INCLUDE");
+	char moved[PATH_MAX];
 	const char *places[] = { named, MK_INCLUDE_BUILD_DIR,
-				 MK_INCLUDE_INSTALL_DIR };
+				 MK_INCLUDE_INSTALL_DIR, moved };
 	size_t bytes;
 
-	for (unsigned i = 0; i < 3; i++) {
+	beside(moved, sizeof(moved));
+	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		if (!places[i] || !*places[i])
 			continue;
 		bytes = strlen(places[i]) + 1;
