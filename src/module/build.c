@@ -14,6 +14,7 @@
 #include "module/command.h"
 #include "module/hash.h"
 #include "module/image.h"
+#include "module/inline.h"
 #include "module/source.h"
 #include "module/table.h"
 #include "module/tempdir.h"
@@ -353,23 +354,19 @@ static int set_source(struct build *b, const char *name, const char *path,
 }
 
 /*
- * An engine that compiles for its own device takes the text itself, under the
- * name and the lines that its messages shall show.
+ * An engine that compiles for its own device takes the text itself, with the
+ * user's headers in it, under the names and the lines that its messages shall
+ * show.
  */
 static int take_text(const struct build *b, int *image)
 {
-	size_t room = b->source.bytes + strlen(b->source.name) + 32;
-	char *text = malloc(room);
-	int n, rc;
+	size_t bytes;
+	char *text;
+	int rc = mk_source_inline(&b->source, b->where, &text, &bytes);
 
-	if (!text)
-		return mk_error_set(-ENOMEM, ENOMEM, "mk_module_load",
-				    "no memory for the text of a module");
-	/* a name that would need escapes is left out of the messages */
-	n = strpbrk(b->source.name, "\"\\\n\r") ? 0 :
-		snprintf(text, room, "#line 1 \"%s\"\n", b->source.name);
-	memcpy(text + n, b->source.text, b->source.bytes);
-	rc = mk_image_create(text, (size_t)n + b->source.bytes, image);
+	if (rc)
+		return rc;
+	rc = mk_image_create(text, bytes, image);
 	free(text);
 	return rc;
 }
