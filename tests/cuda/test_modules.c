@@ -496,6 +496,65 @@ static void broken_driver_calls(void **state)
 	}
 }
 
+/* All that takes memory of some kind, once each. */
+static int take_all(struct mk_ctx **ctx)
+{
+	unsigned char data[64] = { 0 };
+	mk_buffer_t b, h;
+	struct mk_queue *q;
+	int r = create(ctx);
+
+	if (r) {
+		*ctx = NULL;
+		return r;
+	}
+	r = mk_queue_create(*ctx, NULL, &q);
+	if (!r)
+		r = mk_buffer_create(*ctx, 64u << 20, 0, &b);
+	if (!r)
+		r = mk_buffer_write(*ctx, b, 0, data, sizeof(data));
+	if (!r)
+		r = mk_buffer_create(*ctx, 4096, MK_BUFFER_HOST, &h);
+	if (!r)
+		r = mk_module_load_source(*ctx, "some.c", SOURCE("a"), 0, NULL);
+	return r;
+}
+
+/* The device has no memory for the n-th call, whichever that is: it is said
+ * with the driver's code, or it was not needed, and nothing stays behind. */
+static void no_memory_sweep(void **state)
+{
+	struct mk_ctx *ctx;
+	unsigned calls, said = 0;
+
+	(void)state;
+	assert_int_equal(take_all(&ctx), 0);
+	support_ctx_end(ctx);
+	calls = fake.calls;
+	for (unsigned i = 1; i <= calls; i++) {
+		struct mk_error why;
+		int r;
+
+		fake_reset();
+		fake.fail_at = i;
+		fake.fail_with = MKC_OUT_OF_MEMORY;
+		r = take_all(&ctx);
+		why = *mk_error_last();
+		fake.fail_at = 0;
+		mk_ctx_destroy(ctx, SUPPORT_NS);
+		if (r && (why.code != r || !why.text[0] ||
+			  (r != -ENOMEM && r != -MK_EENGINE &&
+			   r != -MK_EDEVLOST)))
+			fail_msg("%s: %d, and %d %s", fake.failed, r, why.code,
+				 why.text);
+		said += r && why.native == MKC_OUT_OF_MEMORY;
+		if (fake.modules + fake.streams + fake.device_memory +
+			    fake.host_memory + fake.registered + fake.contexts)
+			fail_msg("%s left something behind", fake.failed);
+	}
+	assert_true(said > 20);
+}
+
 static void nothing_at_all(void)
 {
 	struct mk_ctx *ctx;
@@ -503,7 +562,7 @@ static void nothing_at_all(void)
 	fake.no_nvrtc = true;
 	setenv("XDG_CACHE_HOME", in_dir("empty"), 1);
 	EXPECT(create(&ctx) == -MK_ENOCOMPILER);
-	EXPECT(says("libnvrtc") && says("cache"));
+	EXPECT(says("libnvrtc") && says("cache") && says("compile made"));
 }
 
 static void no_compiler(void **state)
@@ -555,6 +614,7 @@ int main(void)
 		cmocka_unit_test_setup(hostile_bundle, begin),
 		cmocka_unit_test_setup(too_large, begin),
 		cmocka_unit_test_setup(broken_driver_calls, begin),
+		cmocka_unit_test_setup(no_memory_sweep, begin),
 		cmocka_unit_test_setup(no_compiler, begin),
 	};
 	char command[64];

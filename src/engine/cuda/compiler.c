@@ -104,9 +104,12 @@ static int compiler_open(void)
 	if (!rtc.library)
 		return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",
 				    "there is no libnvrtc.so.14 to 11.2: "
-				    "install the CUDA runtime compiler, or "
-				    "use what a machine that has it left in "
-				    "the cache");
+				    "install the CUDA runtime compiler; "
+				    "without it the engine starts if a "
+				    "machine with the same driver left its "
+				    "kernel in the cache, and runs modules "
+				    "from the cache and from files that "
+				    "megakernel compile made for cuda");
 	if (load_symbols())
 		return -MK_ENOCOMPILER;
 	if (rtc.version(&major, &minor))
