@@ -34,7 +34,7 @@ done
 for test in $conformance; do
 	cp "$build/tests/test_conformance_$test" "$dir/tests/"
 done
-for program in smoke soak; do
+for program in smoke beside soak; do
 	${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -I"$tree/include" \
 		"$tree/tests/cuda/$program.c" "$build/lib/libmegakernel.a" \
 		-o "$dir/tests/$program" -lpthread -ldl -lm

@@ -11,7 +11,8 @@
 #
 # Parts, with their time limits: smoke (50 s), conformance (100), soak (70),
 # memcheck (45), racecheck (45), neighbour (75), bench (120); default: all of
-# these, under nine minutes. And, when asked for: tuning, quick (a short
+# these, under nine minutes. And, when asked for: beside (the
+# caller's own memory and context, 30), tuning, quick (a short
 # bench, 60), sanitize (memcheck and racecheck of every operation, 300).
 #
 # $MEGAKERNEL_RUN_SECONDS is another limit for every program.
@@ -213,6 +214,13 @@ tuning()
 	unset MEGAKERNEL_CUDA_TUNING
 }
 
+# The caller's own memory, context and stream.
+beside()
+{
+	one beside 30 "$dir/tests/beside"
+	cat "$logs/beside.log"
+}
+
 bench()
 {
 	one bench 120 "$dir/bin/megakernel" bench --engine cuda \
@@ -242,7 +250,7 @@ write_results()
 for part; do
 	case $part in
 	smoke | conformance | soak | memcheck | racecheck | sanitize | \
-		neighbour | tuning | bench | quick) $part ;;
+		neighbour | beside | tuning | bench | quick) $part ;;
 	*) echo "cuda-run.sh: no part is called $part" >&2; exit 2 ;;
 	esac
 done

@@ -28,6 +28,7 @@ int cmd_info(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_chaos(int argc, char **argv);
+int cmd_neighbour(int argc, char **argv);
 int cmd_compile(int argc, char **argv);
 int cmd_postmortem(int argc, char **argv);
 

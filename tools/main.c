@@ -14,6 +14,8 @@ static const struct cli_command commands[] = {
 	{ "bench", "measure round trips and throughput, with peers",
 	  cmd_bench },
 	{ "chaos", "inject faults into a checked workload", cmd_chaos },
+	{ "neighbour", "make CUDA calls beside a resident kernel",
+	  cmd_neighbour },
 	{ "compile", "compile a handler source file ahead of time",
 	  cmd_compile },
 	{ "postmortem", "show what was going on when a device was lost",
@@ -62,7 +64,7 @@ static int unknown(const char *name)
 					 name, commands[i].name);
 	return cli_usage(NULL,
 			 "there is no command '%s'; there are info, map, "
-			 "bench, chaos, compile and postmortem",
+			 "bench, chaos, neighbour, compile and postmortem",
 			 name);
 }
 

@@ -387,7 +387,9 @@ struct mk_context_block {
 	/* line 1 */
 	uint32_t state;         /* device: store-release; host: load-acquire */
 	int32_t error;          /* device: why state is FAILED */
-	uint32_t reserved1[14];
+	uint64_t launches;      /* of the resident kernel; engine's host side
+				 * alone, relaxed; cpu: 0 */
+	uint32_t reserved1[12];
 	/* line 2 */
 	uint32_t bell;             /* futex; host adds, device waits */
 	uint32_t reserved2[15];
@@ -506,6 +508,7 @@ MK_ASSERT_SIZE(struct mk_debug_record, 32);
 MK_ASSERT_SIZE(struct mk_io_queue, 64);
 MK_ASSERT_SIZE(struct mk_io_record, 64);
 MK_ASSERT_AT(struct mk_context_block, state, 64);
+MK_ASSERT_AT(struct mk_context_block, launches, 72);
 MK_ASSERT_AT(struct mk_context_block, bell, 128);
 MK_ASSERT_AT(struct mk_context_block, attention, 192);
 MK_ASSERT_AT(struct mk_context_block, words, 264);

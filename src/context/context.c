@@ -591,6 +591,13 @@ int mk_ctx_info(struct mk_ctx *ctx, struct mk_ctx_info *out)
 	return 0;
 }
 
+uint64_t mk_ctx_launches(const struct mk_ctx *ctx)
+{
+	return ctx->real->traits & MK_TRAIT_CUDA ?
+		       mk_load_relaxed(&ctx->block->launches) :
+		       mk_load_relaxed(&ctx->launches);
+}
+
 static void add_words(uint64_t *to, const uint64_t *from, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -640,7 +647,7 @@ int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
 	for (struct mk_queue *q = ctx->queues; q; q = q->list)
 		out->wakes += mk_load_relaxed(&q->doorbells);
 	pthread_mutex_unlock(&ctx->list_lock);
-	out->launches = mk_load_relaxed(&ctx->launches);
+	out->launches = mk_ctx_launches(ctx);
 	out->restarts = mk_load_relaxed(&ctx->restarts);
 	out->commands = mk_load_relaxed(&ctx->commands);
 	loss_stats(&ctx->counts, out);

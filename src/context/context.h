@@ -153,6 +153,10 @@ struct mk_ctx {
 
 #define MK_OPCODE_LATE 0x80u
 
+/* Starts of what is resident: of the kernel, which comes and goes, or of the
+ * engine's threads. */
+uint64_t mk_ctx_launches(const struct mk_ctx *ctx);
+
 /* Open and start the engine, in a process of its own or not. */
 int mk_ctx_start(struct mk_ctx *ctx);
 

@@ -137,7 +137,7 @@ static void take_context(struct mk_ctx *ctx, struct mk_record *r)
 	r->isolation = ctx->isolation;
 	r->recovery = ctx->recovery;
 	r->restarts = mk_load_relaxed(&ctx->restarts);
-	r->launches = mk_load_relaxed(&ctx->launches);
+	r->launches = mk_ctx_launches(ctx);
 	r->losses = mk_load_relaxed(&ctx->counts.losses);
 	r->hang_ns = ctx->hang_ns;
 	r->grace_ns = ctx->grace_ns;

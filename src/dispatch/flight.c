@@ -206,13 +206,12 @@ int mk_dispatch_params_check(struct mk_dispatch_params *p,
 void mk_cost_begin(struct mk_cost *c, struct mk_ctx *ctx)
 {
 	c->start_ns = mk_now_ns();
-	c->launches = mk_load_relaxed(&ctx->launches);
+	c->launches = mk_ctx_launches(ctx);
 }
 
 void mk_cost_end(const struct mk_cost *c, struct mk_ctx *ctx,
 		 struct mk_dispatch_stats *stats)
 {
-	stats->kernel_launches = (uint32_t)(mk_load_relaxed(&ctx->launches) -
-					    c->launches);
+	stats->kernel_launches = (uint32_t)(mk_ctx_launches(ctx) - c->launches);
 	stats->latency_ns = mk_now_ns() - c->start_ns;
 }

@@ -127,10 +127,12 @@ static int fake_call(const char *function)
 /* A call that waits for the end of every kernel. */
 static void would_wait(const char *function)
 {
-	if (fake_resident()) {
-		fake.hung++;
-		fake.hung_in = function;
-	}
+	if (!fake_resident())
+		return;
+	fake.hung++;
+	fake.hung_in = function;
+	while (fake.waits && fake_resident())
+		usleep(100);
 }
 
 #define CALL                                   \

@@ -35,6 +35,7 @@ struct fake_cuda {
 	uint32_t locked;     /* every call waits while a kernel is resident, as
 			      * behind one that holds the driver;
 			      * store-release */
+	bool waits;          /* calls that wait for kernels really do */
 	bool slow_copies;
 	int context_device;  /* of every context */
 	uintptr_t stream_ctx; /* of a stream that the test gives */

@@ -200,7 +200,7 @@ static int nvrtcCompileProgram(void *program, int n, const char *const *options)
 		snprintf(p->log, sizeof(p->log), "%s", fake.compile_log);
 		return 6;
 	}
-	if (fake.kernel == FAKE_EMULATED)
+	if (fake.kernel == FAKE_EMULATED && strstr(p->source, "mkd_"))
 		return compile_emulated(p);
 	for (const char *at = p->source;
 	     (at = strstr(at, "\tMKD_BYTES_OF(")); at++)

@@ -213,6 +213,7 @@ static void quiesce(void **state)
 	struct mk_ctx *ctx = support_ctx_with(&p);
 	struct mk_queue *q = support_queue(ctx, 16);
 	unsigned launches = fake.launches;
+	struct mk_ctx_stats stats;
 
 	(void)state;
 	assert_true(fake_resident());
@@ -229,6 +230,9 @@ static void quiesce(void **state)
 	assert_true(fake_resident());
 	assert_int_equal(fake.launches, launches + 1);
 	assert_int_equal(mk_ctx_resume(ctx), -EALREADY);
+	/* each of them is counted */
+	assert_int_equal(mk_ctx_stats(ctx, &stats), 0);
+	assert_int_equal(stats.launches, fake.launches);
 	/* this kernel serves nothing: the slot is left over */
 	assert_int_equal(mk_ctx_destroy(ctx, 50 * SUPPORT_MS), 1);
 	nothing_left();

@@ -227,6 +227,9 @@ static int load_image(struct mk_engine *e, const struct mkc_image *image,
 		return code;
 	}
 	r = e->d->module_function(kernel, *module, "mkd_kernel");
+	if (!r && e->carveout)
+		r = e->d->func_set(*kernel, MKC_FUNC_CARVEOUT,
+				   (int)e->carveout - 1);
 	if (!r)
 		return check_fit(e, *kernel);
 	return mkc_fail(e->d, r, "cuda engine", "finding the kernel");

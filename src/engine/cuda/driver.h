@@ -60,6 +60,7 @@ enum {
 	MKC_FUNC_SHARED_BYTES = 1,
 	MKC_FUNC_LOCAL_BYTES = 3,
 	MKC_FUNC_REGISTERS = 4,
+	MKC_FUNC_CARVEOUT = 9, /* shared memory of an SM, in hundredths */
 
 	MKC_POINTER_CONTEXT = 1,
 	MKC_POINTER_MEMORY_TYPE = 2,
@@ -120,6 +121,7 @@ enum {
 	X(module_global, cuModuleGetGlobal_v2,                                \
 	  (CUdeviceptr *, size_t *, CUmodule, const char *))                  \
 	X(func_attribute, cuFuncGetAttribute, (int *, int, CUfunction))       \
+	X(func_set, cuFuncSetAttribute, (CUfunction, int, int))               \
 	X(occupancy, cuOccupancyMaxActiveBlocksPerMultiprocessor,             \
 	  (int *, CUfunction, int, size_t))                                   \
 	X(launch, cuLaunchKernel,                                             \

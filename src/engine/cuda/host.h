@@ -95,6 +95,9 @@ struct mk_engine {
 	/* code */
 	CUmodule module;
 	CUfunction kernel;
+	uint32_t carveout; /* shared memory that its SMs are set up with; in
+			    * hundredths of what there can be, + 1; 0: the
+			    * driver chooses */
 	uint64_t program[2]; /* what it was compiled from */
 	struct mkc_source *sources; /* built-in ones last */
 	struct mkc_opcode ops[MK_OPCODES];

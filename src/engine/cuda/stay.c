@@ -71,6 +71,7 @@ int mkc_launch(struct mk_engine *e, bool hold)
 	e->on = true;
 	e->beat_ns = mk_now_ns();
 	e->launches++;
+	mk_count(&e->block->launches, 1);
 	/* the service thread may sleep: there is somebody to look after */
 	mk_add_seq(&e->block->bell, 1);
 	mk_futex_wake(&e->block->bell, 1);
