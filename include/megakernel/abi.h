@@ -194,7 +194,7 @@ enum mk_opcode {
 	MK_OP_COPY = 5,     /* struct mk_op_copy; value: bytes copied */
 	MK_OP_FENCE = 6,    /* completes after every earlier ticket */
 	MK_OP_PRINT = 7,    /* struct mk_op_print */
-	MK_OP_SHUTDOWN = 8, /* sets the shutdown word of its control block: later
+	MK_OP_SHUTDOWN = 8, /* sets the shutdown word of its control: later
 			     * slots of the queue or row end cancelled */
 	MK_OP_ROW = 9,      /* struct mk_op_row; value: slots answered */
 	MK_OP_SHA256 = 16,  /* handlers/sha256.c */
