@@ -98,7 +98,7 @@ struct mk_ctx {
 	struct mk_worker_block *workers; /* block->workers of them */
 	struct mk_engine_config config;
 	uint32_t isolation;
-	uint64_t command_ns;
+	uint64_t command_ns; /* stored under lock, relaxed */
 	char *cache_dir, *worker_path, *compiler; /* as given, or NULL */
 	char device_name[64];
 

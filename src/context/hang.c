@@ -110,11 +110,18 @@ static struct mk_queue *holder(struct mk_ctx *ctx, uint32_t index,
 		       q : NULL;
 }
 
+/* Of the slot as it was published: the caller's copy may be another's by now,
+ * if this one was answered since we looked. */
+static uint64_t header_of(const struct mk_queue *q, uint64_t ticket)
+{
+	return mk_load_relaxed(&q->ring[ticket & q->mask].unit[0].lo);
+}
+
 static uint64_t deadline_of(const struct mk_queue *q, uint64_t ticket)
 {
 	uint32_t index = (uint32_t)(ticket & q->mask);
 
-	return q->slots[index].flags & MK_SLOT_DEADLINE ?
+	return header_of(q, ticket) >> 40 & MK_SLOT_DEADLINE ?
 		       mk_load_relaxed(&q->ext[index].deadline_ns) :
 		       UINT64_MAX;
 }
@@ -160,7 +167,7 @@ static void judge(struct mk_hang *h, struct watched *w, struct mk_queue *q,
 		h->found.queue = w->queue;
 		h->found.ticket = w->ticket;
 		h->found.code = w->late ? MK_EOVERRUN : MK_EHUNG;
-		h->opcode = q->slots[w->ticket & q->mask].opcode;
+		h->opcode = header_of(q, w->ticket) % MK_OPCODES;
 		h->found_since = w->since;
 	}
 }
@@ -252,7 +259,7 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 	h->found.queue = q->desc.index;
 	h->found.ticket = ticket;
 	h->found.code = now > deadline_of(q, ticket) ? MK_EOVERRUN : MK_EHUNG;
-	h->opcode = q->slots[ticket & q->mask].opcode;
+	h->opcode = header_of(q, ticket) % MK_OPCODES;
 	h->found_since = q->stale_since;
 	q->stale_since = UINT64_MAX; /* once */
 }
@@ -260,11 +267,12 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 /* How long the oldest slot of a queue may stay where it is. */
 static uint64_t queue_limit(struct mk_ctx *ctx)
 {
+	uint64_t command_ns = mk_load_relaxed(&ctx->command_ns);
 	uint64_t limit = ctx->hang_ns;
 
 	if (pthread_mutex_trylock(&ctx->lock))
 		/* a command: the engine may have stepped aside for it */
-		return limit > ctx->command_ns ? limit : ctx->command_ns;
+		return limit > command_ns ? limit : command_ns;
 	if (ctx->quiesced)
 		limit = UINT64_MAX;
 	pthread_mutex_unlock(&ctx->lock);

@@ -282,14 +282,18 @@ int mk_ctx_recover_locked(struct mk_ctx *ctx, uint64_t timeout_ns)
 	pthread_mutex_unlock(&ctx->error_lock);
 	settle(ctx);
 	if (timeout_ns < was)
-		ctx->command_ns = timeout_ns;
+		mk_store_relaxed(&ctx->command_ns, timeout_ns);
 	r = restart(ctx, timeout_ns);
-	ctx->command_ns = was;
+	mk_store_relaxed(&ctx->command_ns, was);
 	if (r) {
 		/* it may have begun slots before it ended */
 		struct mk_error why = *mk_error_last();
+		bool same;
 
-		if (losses == ctx->losses)
+		pthread_mutex_lock(&ctx->error_lock);
+		same = losses == ctx->losses;
+		pthread_mutex_unlock(&ctx->error_lock);
+		if (same)
 			mk_loss_take(ctx, &why);
 		mk_add_relaxed(&ctx->counts.restarts_failed, 1);
 		return r;

@@ -25,9 +25,12 @@ run() {
 	cat "seed$seed"
 }
 
+run 3 --faults 40 --isolation none
+# ThreadSanitizer does not see what orders two threads of one process by way
+# of another process
+case ${MEGAKERNEL_SANITIZE:-} in *thread*) finish ;; esac
 run 1 --faults "$faults" --isolation process
 run 2 --faults "$faults" --isolation process
-run 3 --faults 40 --isolation none
 has seed3 'needs a worker process' "what isolation none leaves out"
 ls -A | grep -v -e '^seed' -e '^err$' -e '^left$' > left
 none left "files that are left behind"
