@@ -1,37 +1,40 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# coverage.sh BUILD: lines of src/ and handlers/ that the tests of a coverage
-# build reached, file by file, from gcov alone.
+# coverage.sh BUILD: lines of src/, handlers/ and include/ that the tests of a
+# coverage build reached, file by file, from gcov alone. A line counts if it
+# was reached in any program: in a test, which links mk_internal, or in the
+# program and the worker process, which link mk_core. What a process did that
+# was killed is not known.
 set -eu
 
 build=$(cd "$1" && pwd)
 source=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
-cd "$work"
-# The objects of mk_internal are the ones that the tests link.
-find "$build/CMakeFiles/mk_internal.dir" "$build/CMakeFiles/mk_handlers.dir" \
-	-name '*.gcda' 2>/dev/null | while read -r data; do
-	gcov -n "$data" 2>/dev/null
-done | awk -v root="$source/" '
-	/^File/ {
-		file = $0
-		sub(/^File ./, "", file)
-		sub(/.$/, "", file)
-		ours = index(file, root) == 1
-		sub(root, "", file)
-	}
-	/^Lines executed/ && ours {
-		split($0, part, /[:% ]+/)
-		lines = part[5]
-		hit = part[3] * lines / 100
-		if (!(file in total) || hit > reached[file]) {
-			total[file] = lines
-			reached[file] = hit
+find "$build/CMakeFiles" -name '*.gcda' | sort | while read -r data; do
+	case $data in
+	*/mk_internal.dir/* | */mk_handlers.dir/* | */mk_core.dir/*)
+		(cd "$(dirname "$data")" && gcov -t "$data" 2>/dev/null) ;;
+	esac
+done | awk -F: -v root="$source/" '
+	$2 + 0 == 0 {
+		if ($3 == "Source") {
+			file = $4
+			ours = index(file, root) == 1
+			sub(root, "", file)
 		}
-		ours = 0 # what follows is the sum of the object
+		next
+	}
+	ours && $1 !~ /^ *-$/ {
+		line = file ":" $2 + 0
+		if (!(line in hit)) {
+			total[file]++
+			hit[line] = 0
+		}
+		if (!hit[line] && $1 ~ /[0-9]/) {
+			hit[line] = 1
+			reached[file]++
+		}
 	}
 	END {
 		for (file in total) {
