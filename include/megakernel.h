@@ -776,8 +776,7 @@ MK_API int mk_module_unload(struct mk_ctx *ctx, uint32_t id,
  * made beside its place and renamed: what is there is whole, old or new.
  * @param params  engine, device, cache_dir and compiler count; NULL for
  *                defaults. engine may be a list, "cpu,cuda:sm_80,cuda:sm_90".
- * @retval -EINVAL  out_path is there and is a device, pipe or socket; others
- *                  as for open(2), rename(2) and mk_module_load().
+ * @retval -EINVAL  out_path is no file; others: open(2), mk_module_load().
  */
 MK_API int mk_module_compile(const struct mk_ctx_params *params,
 			     const char *source_path, const char *out_path);
