@@ -201,7 +201,7 @@ neighbour()
 # The settings that only speed depends on, one at a time.
 tuning()
 {
-	for t in window=256 window=4096 batch=4 batch=1 peek=1 peek=4 \
+	for t in window=64 window=512 batch=4 batch=1 streak=0 scouts=32 \
 		 floor=16 nap_ns=128 nap_ns=2048; do
 		MEGAKERNEL_CUDA_TUNING=$t
 		export MEGAKERNEL_CUDA_TUNING

@@ -363,6 +363,10 @@ enum mk_queue_mode {
 	MK_MODE_CANCEL_SOME = 2 /* look at the cancel word of each slot */
 };
 
+/* Flag of mode_seen: workers learn of the mode from whoever writes it there.
+ * Without it each of them looks at mode itself before it runs a slot. */
+#define MK_MODE_TOLD 0x80000000u
+
 /*
  * The attention word counts workers. An attentive worker will look at every
  * queue again before it sleeps. Who publishes and finds none attentive, but
@@ -452,7 +456,10 @@ struct mk_queue_block {
 	uint32_t reserved2[15];
 	/* line 2 */
 	uint64_t claim;   /* next ticket to claim; device RMW */
-	uint64_t reserved3[7];
+	uint32_t mode_seen; /* mode that every worker has seen, MK_MODE_TOLD;
+			     * device: store-release */
+	uint32_t reserved6;
+	uint64_t reserved3[6];
 	/* line 3 */
 	uint32_t waiters; /* wake wanted: host store, device exchange */
 	uint32_t armed;   /* event fd wanted: host store, device exchange */
@@ -519,6 +526,7 @@ MK_ASSERT_AT(struct mk_worker_block, tenant, 128);
 MK_ASSERT_SIZE(struct mk_worker_block, 2752);
 MK_ASSERT_AT(struct mk_queue_block, mode, 64);
 MK_ASSERT_AT(struct mk_queue_block, claim, 128);
+MK_ASSERT_AT(struct mk_queue_block, mode_seen, 136);
 MK_ASSERT_AT(struct mk_queue_block, waiters, 192);
 MK_ASSERT_AT(struct mk_queue_block, event, 256);
 MK_ASSERT_SIZE(struct mk_queue_block, 320);

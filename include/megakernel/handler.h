@@ -451,10 +451,13 @@ MK_FN uint64_t mk_load(const uint64_t *word)
 #endif
 }
 
+/* The host may be the other side: on a device they are of system scope. */
+
 MK_FN uint64_t mk_fetch_add(uint64_t *word, uint64_t n)
 {
 #if MK_CUDA
-	return atomicAdd((unsigned long long *)word, (unsigned long long)n);
+	return atomicAdd_system((unsigned long long *)word,
+				(unsigned long long)n);
 #else
 	return __atomic_fetch_add(word, n, __ATOMIC_ACQ_REL);
 #endif
@@ -463,7 +466,8 @@ MK_FN uint64_t mk_fetch_add(uint64_t *word, uint64_t n)
 MK_FN uint64_t mk_exchange(uint64_t *word, uint64_t n)
 {
 #if MK_CUDA
-	return atomicExch((unsigned long long *)word, (unsigned long long)n);
+	return atomicExch_system((unsigned long long *)word,
+				 (unsigned long long)n);
 #else
 	return __atomic_exchange_n(word, n, __ATOMIC_ACQ_REL);
 #endif
@@ -473,8 +477,9 @@ MK_FN uint64_t mk_exchange(uint64_t *word, uint64_t n)
 MK_FN uint64_t mk_compare_swap(uint64_t *word, uint64_t expected, uint64_t n)
 {
 #if MK_CUDA
-	return atomicCAS((unsigned long long *)word,
-			 (unsigned long long)expected, (unsigned long long)n);
+	return atomicCAS_system((unsigned long long *)word,
+				(unsigned long long)expected,
+				(unsigned long long)n);
 #else
 	__atomic_compare_exchange_n(word, &expected, n, 0, __ATOMIC_ACQ_REL,
 				    __ATOMIC_ACQUIRE);

@@ -139,6 +139,8 @@ int64_t mk_queue_cancel_all(struct mk_queue *q)
 		ask_to_end(q, t, false);
 		n++;
 	}
+	if (n)
+		mk_queue_mode(q, MK_MODE_CANCEL_SOME, UINT64_MAX);
 	return n;
 }
 
@@ -157,6 +159,8 @@ int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)
 		ask_to_end(q, t, false);
 		n++;
 	}
+	if (n)
+		mk_queue_mode(q, MK_MODE_CANCEL_SOME, UINT64_MAX);
 	return n;
 }
 

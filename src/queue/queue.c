@@ -76,7 +76,9 @@ static int queue_params(struct mk_queue_params *p,
 static void queue_layout(struct mk_queue_desc *d,
 			 const struct mk_queue_params *p)
 {
-	uint64_t at = (sizeof(struct mk_queue_block) + 63) & ~63ull;
+	/* a GPU reads slots best in runs of 512 bytes that begin at a multiple
+	 * of that, which no word that somebody polls may share */
+	uint64_t at = (sizeof(struct mk_queue_block) + 511) & ~511ull;
 
 #define PART(field, bytes)                       \
 	do {                                     \

@@ -130,6 +130,11 @@ unsigned mk_queue_collect(struct mk_queue *q, unsigned want);
  * the look before sleeping, which has to miss nothing. */
 unsigned mk_queue_collect_all(struct mk_queue *q, unsigned want);
 
+/* Set bits of the queue's mode, and wait for a GPU's workers to see them, up
+ * to 20 ms: unless that was too short, no slot starts against the mode after
+ * the call has returned. */
+void mk_queue_mode(struct mk_queue *q, uint32_t bits, uint64_t timeout_ns);
+
 /* After the device was lost: answer what will never be answered. How many
  * were. (lost.c) */
 unsigned mk_queue_end_lost(struct mk_queue *q);

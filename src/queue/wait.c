@@ -2,6 +2,7 @@
 /* Waiting: for completions, for room, for everything to be answered. */
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -10,6 +11,8 @@
 #include "base/order.h"
 #include "base/spin.h"
 #include "queue/queue.h"
+
+#define MODE_NS 20000000u /* for workers to see a queue's new mode */
 
 /* Completions ready, at most `min` looked for; or what peek says when lost. */
 static int wait_look(struct mk_queue *q, unsigned min)
@@ -127,13 +130,44 @@ int64_t mk_queue_drain(struct mk_queue *q, uint64_t timeout_ns)
 	return drain(q, timeout_ns);
 }
 
+/* Nobody there will run a slot before it has looked at the mode. */
+static bool nobody_runs(struct mk_queue *q)
+{
+	const struct mk_context_block *b = q->ctx->block;
+
+	/* Dekker: we stored the mode, then look who is there; an engine says
+	 * that it is there, then looks at the modes */
+	return !MK_ATTENTION(mk_load_seq(q->attention), MK_ATTENTIVE) ||
+	       mk_load_seq(&b->state) != MK_ENGINE_READY ||
+	       mk_load_seq(&q->ctx->lost);
+}
+
+void mk_queue_mode(struct mk_queue *q, uint32_t bits, uint64_t timeout_ns)
+{
+	struct timespec nap = { 0, 20000 };
+	uint64_t deadline = mk_deadline_after(timeout_ns < MODE_NS ?
+					      timeout_ns : MODE_NS);
+
+	/* pairs with the worker's load before it runs a slot, or with that of
+	 * whoever looks for the workers */
+	mk_or_seq(&q->block->mode, bits);
+	for (unsigned looks = 0; mk_time_left(deadline); looks++) {
+		uint32_t seen = mk_load_seq(&q->block->mode_seen);
+
+		if (!(seen & MK_MODE_TOLD) || !(bits & ~seen) ||
+		    nobody_runs(q))
+			return;
+		if (looks > 1000)
+			nanosleep(&nap, NULL);
+	}
+}
+
 int64_t mk_queue_stop(struct mk_queue *q, uint64_t timeout_ns)
 {
 	mk_store_seq(&q->closed, MK_ESTOPPED);
 	mk_add_seq(&q->room, 1);
 	mk_futex_wake(&q->room, INT32_MAX);
-	/* pairs with the worker's load before it runs a slot */
-	mk_store_seq(&q->block->mode, MK_MODE_CANCEL);
+	mk_queue_mode(q, MK_MODE_CANCEL, timeout_ns);
 	return drain(q, timeout_ns);
 }
 

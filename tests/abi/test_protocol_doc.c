@@ -43,6 +43,7 @@
 	F(mk_queue_block, log_offset) F(mk_queue_block, io_offset)          \
 	F(mk_queue_block, reserved1) F(mk_queue_block, mode)                \
 	F(mk_queue_block, reserved2) F(mk_queue_block, claim)               \
+	F(mk_queue_block, mode_seen) F(mk_queue_block, reserved6)           \
 	F(mk_queue_block, reserved3) F(mk_queue_block, waiters)             \
 	F(mk_queue_block, armed) F(mk_queue_block, reserved4)               \
 	F(mk_queue_block, event) F(mk_queue_block, reserved5)               \
@@ -200,7 +201,8 @@
 	C(MK_STATE_EXPIRED) C(MK_IO_READ) C(MK_IO_WRITE) C(MK_IO_FENCE)     \
 	C(MK_ENGINE_STARTING) C(MK_ENGINE_READY) C(MK_ENGINE_PAUSED)        \
 	C(MK_ENGINE_STOPPED) C(MK_ENGINE_FAILED) C(MK_MODE_RUN)             \
-	C(MK_MODE_CANCEL) C(MK_MODE_CANCEL_SOME) C(MK_ATTENTIVE)            \
+	C(MK_MODE_CANCEL) C(MK_MODE_CANCEL_SOME) C(MK_MODE_TOLD)             \
+	C(MK_ATTENTIVE)                                                      \
 	C(MK_ASLEEP) C(MK_HANDED)
 
 /* A struct (field ""), a field of one, a constant (text "") or a code. */

@@ -372,6 +372,11 @@ MKD_FN void mkd_store64(uint64_t *at, uint64_t v)
 	__atomic_store_n(at, v, __ATOMIC_RELAXED);
 }
 
+MKD_FN void mkd_store32_shared(uint32_t *at, uint32_t v)
+{
+	__atomic_store_n(at, v, __ATOMIC_RELEASE);
+}
+
 MKD_FN void mkd_store32_release(uint32_t *at, uint32_t v)
 {
 	__atomic_store_n(at, v, __ATOMIC_RELEASE);
@@ -380,6 +385,11 @@ MKD_FN void mkd_store32_release(uint32_t *at, uint32_t v)
 MKD_FN uint64_t mkd_add64(uint64_t *at, uint64_t n)
 {
 	return __atomic_fetch_add(at, n, __ATOMIC_SEQ_CST);
+}
+
+MKD_FN void mkd_tally(uint64_t *at, uint64_t n)
+{
+	__atomic_fetch_add(at, n, __ATOMIC_SEQ_CST);
 }
 
 MKD_FN uint32_t mkd_add32(uint32_t *at, uint32_t n)

@@ -159,6 +159,30 @@ static void parks(void **state)
 
 /* ---- order ----------------------------- */
 
+/* A slot does not wait for one before it that is not published. */
+static void out_of_order(void **state)
+{
+	struct mk_ctx *ctx = ctx_of(4, 200 * SUPPORT_MS);
+	struct mk_queue *q = support_queue(ctx, 16);
+	struct mk_slot *s;
+
+	(void)state;
+	for (uint64_t i = 0; i < 30; i++) {
+		unsigned n = 2 + (unsigned)i % 6;
+		int got = mk_queue_get(q, n, &s);
+
+		for (int k = 0; k < got; k++)
+			mk_slot_init(&s[k], MK_OP_NOP, (uint64_t)k);
+		for (int k = got - 1; k >= 0; k--) {
+			assert_int_equal(mk_queue_submit(q, &s[k], 1), 1);
+			assert_int_equal(support_reap(q).user_data, k);
+		}
+	}
+	support_queue_end(q);
+	support_ctx_end(ctx);
+	clean();
+}
+
 /* A fence ends after everything before it, whoever serves what. */
 static void fences(void **state)
 {
@@ -378,6 +402,7 @@ int main(void)
 		cmocka_unit_test_setup(one_queue, begin),
 		cmocka_unit_test_setup(many_queues, begin),
 		cmocka_unit_test_setup(parks, begin),
+		cmocka_unit_test_setup(out_of_order, begin),
 		cmocka_unit_test_setup(fences, begin),
 		cmocka_unit_test_setup(handler_widths, begin),
 		cmocka_unit_test_setup(swap_under_load, begin),

@@ -9,7 +9,6 @@
 
 struct mkd_call {
 	uint32_t lock;
-	uint32_t open;  /* others shall come */
 	uint32_t dirty;
 	int32_t result;
 	uint64_t value;
@@ -78,7 +77,7 @@ MKD_FN void mkd_help(struct mkd_warp *w)
 
 MKD_FN bool mkd_called_for(void)
 {
-	return mkd_ballot(mkd_peek(&mkd_called.open) != 0) != 0;
+	return mkd_ballot(mkd_peek(&mkd_open) != 0) != 0;
 }
 
 MKD_SLOW bool mkd_call_block(struct mkd_warp *w, const struct mkd_args *args,
@@ -106,11 +105,11 @@ MKD_SLOW bool mkd_call_block(struct mkd_warp *w, const struct mkd_args *args,
 		mkd_called.slot = *s;
 		mkd_called.args = *args;
 		mkd_fence_block();
-		mkd_poke(&mkd_called.open, 1);
+		mkd_poke(&mkd_open, 1);
 	}
 	mkd_sync_workers(threads);
 	if (!w->lane)
-		mkd_poke(&mkd_called.open, 0);
+		mkd_poke(&mkd_open, 0);
 	mkd_join(w);
 	s->result = mkd_called.result;
 	s->value = mkd_called.value;

@@ -175,8 +175,9 @@ static void shape(struct mk_engine *e)
 static void tune(struct mkd_tuning *t, uint32_t *carveout)
 {
 	static const struct mkd_tuning found = {
-		.window = 1024, .floor = 8, .floor_heavy = 2, .peek = 2,
-		.batch = 8, .patience = 24, .nap_ns = 512, .flush = 4096,
+		.window = 256, .floor = 8, .floor_heavy = 1, .batch = 8,
+		.patience = 24, .nap_ns = 512, .flush = 4096,
+		.scouts = 128, .streak = 8,
 	};
 	const struct {
 		const char *name;
@@ -185,12 +186,13 @@ static void tune(struct mkd_tuning *t, uint32_t *carveout)
 		{ "window", &t->window, 8, 65536 },
 		{ "floor", &t->floor, 1, 1024 },
 		{ "floor_heavy", &t->floor_heavy, 1, 1024 },
-		{ "peek", &t->peek, 1, MKD_SEATS },
 		{ "batch", &t->batch, 1, MKD_SEATS },
 		{ "patience", &t->patience, 4, 1u << 20 },
 		{ "nap_ns", &t->nap_ns, 32, 1u << 20 },
 		{ "flush", &t->flush, 1, 1u << 30 },
 		{ "carveout", carveout, 0, 101 },
+		{ "scouts", &t->scouts, 1, 1u << 20 },
+		{ "streak", &t->streak, 0, 1u << 20 },
 	};
 	const char *text = getenv("MEGAKERNEL_CUDA_TUNING");
 
@@ -531,9 +533,11 @@ static int resume_inside(struct mk_engine *e)
 	int r;
 
 	e->paused = false;
+	/* before the kernel looks at the modes of queues: mk_queue_mode() */
+	mk_store_seq(&e->block->state, MK_ENGINE_READY);
 	r = mkc_step_back(e);
-	if (!r)
-		mk_store_release(&e->block->state, MK_ENGINE_READY);
+	if (r && !e->failed)
+		mk_store_release(&e->block->state, MK_ENGINE_PAUSED);
 	return r;
 }
 

@@ -159,6 +159,13 @@ MKD_FN void mkd_store64(uint64_t *at, uint64_t v)
 		     :: "l"(at), "l"(v) : "memory");
 }
 
+/* Release at the scope of the device. */
+MKD_FN void mkd_store32_shared(uint32_t *at, uint32_t v)
+{
+	asm volatile("st.release.gpu.global.u32 [%0], %1;"
+		     :: "l"(at), "r"(v) : "memory");
+}
+
 /* Release at system scope; also orders what lanes stored before a sync. */
 MKD_FN void mkd_store32_release(uint32_t *at, uint32_t v)
 {
@@ -166,43 +173,72 @@ MKD_FN void mkd_store32_release(uint32_t *at, uint32_t v)
 		     :: "l"(at), "r"(v) : "memory");
 }
 
-/* ---- atomics on shared words; relaxed --------------------------------- */
+/* ---- atomics on words in device memory; relaxed, gpu scope ------------- */
 
+/*
+ * In PTX, since the language's own work on any kind of address and look every
+ * time which it is.
+ */
 MKD_FN uint64_t mkd_add64(uint64_t *at, uint64_t n)
 {
-	return atomicAdd((unsigned long long *)at, (unsigned long long)n);
+	uint64_t was;
+
+	asm volatile("atom.relaxed.gpu.global.add.u64 %0, [%1], %2;"
+		     : "=l"(was) : "l"(at), "l"(n) : "memory");
+	return was;
+}
+
+/* The same for whoever does not wait for the old word. */
+MKD_FN void mkd_tally(uint64_t *at, uint64_t n)
+{
+	asm volatile("red.relaxed.gpu.global.add.u64 [%0], %1;"
+		     :: "l"(at), "l"(n) : "memory");
 }
 
 MKD_FN uint32_t mkd_add32(uint32_t *at, uint32_t n)
 {
-	return atomicAdd(at, n);
+	uint32_t was;
+
+	asm volatile("atom.relaxed.gpu.global.add.u32 %0, [%1], %2;"
+		     : "=r"(was) : "l"(at), "r"(n) : "memory");
+	return was;
 }
 
-MKD_FN uint32_t mkd_or32(uint32_t *at, uint32_t bits)
+MKD_FN void mkd_or32(uint32_t *at, uint32_t bits)
 {
-	return atomicOr(at, bits);
+	asm volatile("red.relaxed.gpu.global.or.b32 [%0], %1;"
+		     :: "l"(at), "r"(bits) : "memory");
 }
 
 MKD_FN uint64_t mkd_swap64(uint64_t *at, uint64_t v)
 {
-	return atomicExch((unsigned long long *)at, (unsigned long long)v);
+	uint64_t was;
+
+	asm volatile("atom.relaxed.gpu.global.exch.b64 %0, [%1], %2;"
+		     : "=l"(was) : "l"(at), "l"(v) : "memory");
+	return was;
 }
 
 /* Compare and swap; the old word. */
 MKD_FN uint64_t mkd_cas64(uint64_t *at, uint64_t expected, uint64_t v)
 {
-	return atomicCAS((unsigned long long *)at,
-			 (unsigned long long)expected, (unsigned long long)v);
+	uint64_t was;
+
+	asm volatile("atom.relaxed.gpu.global.cas.b64 %0, [%1], %2, %3;"
+		     : "=l"(was) : "l"(at), "l"(expected), "l"(v) : "memory");
+	return was;
 }
 
 MKD_FN void mkd_max64(uint64_t *at, uint64_t v)
 {
-	atomicMax((unsigned long long *)at, (unsigned long long)v);
+	asm volatile("red.relaxed.gpu.global.max.u64 [%0], %1;"
+		     :: "l"(at), "l"(v) : "memory");
 }
 
 MKD_FN void mkd_min64(uint64_t *at, uint64_t v)
 {
-	atomicMin((unsigned long long *)at, (unsigned long long)v);
+	asm volatile("red.relaxed.gpu.global.min.u64 [%0], %1;"
+		     :: "l"(at), "l"(v) : "memory");
 }
 
 /* ---- shared memory of the block ---------------------------------------- */

@@ -17,21 +17,6 @@
 
 /* ---- orders ------------------------------------------------------------ */
 
-MKD_FN void mkd_load_table(const struct mkd_warp *w)
-{
-	for (uint32_t i = w->lane; i < MK_OPCODES / 8u; i += MKD_LANES) {
-		struct mkd_unit u = mkd_load16((uint64_t)w->state->table +
-					       16u * i);
-		uint32_t *to = (uint32_t *)mkd_table + 4u * i;
-
-		to[0] = u.x;
-		to[1] = u.y;
-		to[2] = u.z;
-		to[3] = u.w;
-	}
-	mkd_syncwarp();
-}
-
 /* Keep the seats for the next launch. */
 MKD_FN void mkd_save(struct mkd_warp *w)
 {
@@ -55,6 +40,7 @@ MKD_FN void mkd_restore(struct mkd_warp *w)
 		return;
 	w->base = mkd_load64(&w->me->base);
 	w->count = mkd_load32(&w->me->count);
+	w->light = w->count > 1u || mkd_launched.tuning.batch == 1u;
 	mkd_enter(w, mkd_load32(&w->me->place));
 	w->hint = w->base;
 	w->fresh = MKD_SPREAD;
@@ -71,13 +57,24 @@ MKD_FN struct mkd_unit mkd_orders(const struct mkd_state *state)
 	return c;
 }
 
+/*
+ * A launch begins with whatever there is to do before the first slot, which
+ * the monitor does. If the host saw that there is nothing, and no mode of a
+ * queue that is new, nobody has to wait for that.
+ */
+MKD_FN bool mkd_has_begun(const struct mkd_warp *w)
+{
+	return mkd_launched.go || mkd_shfl(mkd_load32(&w->state->begun), 0) ==
+				   mkd_launched.number;
+}
+
 MKD_SLOW bool mkd_obey_away(struct mkd_warp *w)
 {
 	struct mkd_unit c;
 	bool first = true;
 
 	for (;;) {
-		if (w->l->warps > 1u && mkd_called_for())
+		if (mkd_launched.warps > 1u && mkd_called_for())
 			mkd_help(w);
 		c = mkd_orders(w->state);
 		if (first || c.y != w->epoch) {
@@ -85,24 +82,26 @@ MKD_SLOW bool mkd_obey_away(struct mkd_warp *w)
 			mkd_fence();
 			w->epoch = c.y;
 			w->known_place = MKD_PLACES;
-			mkd_load_table(w);
+			w->nops = mkd_shfl(mkd_entry(w->state, MK_OP_NOP), 0)
+				  != 0;
+			w->eager = false; /* look before the next claim */
 			if (w->want) {
 				mkd_enter(w, w->place);
 				w->queue_state = mkd_shfl(
 					mkd_load32(&w->q->state), 0);
-				w->halted = (w->queue_state &
-					     ~(uint32_t)MKD_SHUT) != MKD_OPEN;
+				w->halted = (w->queue_state & ~MKD_FLAGS) !=
+					    MKD_OPEN;
 				if (w->queue_state == MKD_FREE)
 					w->want = 0;
 			}
 			mkd_syncwarp();
 			if (!w->lane)
-				mkd_store32_release(&w->me->seen, w->epoch);
+				mkd_store32_shared(&w->me->seen, w->epoch);
 			first = false;
 		}
-		w->places = c.z;
+		mkd_set_crowd(w, c.z);
 		w->fresh = MKD_SPREAD;
-		if (c.x == MKD_RUN)
+		if (c.x == MKD_RUN && mkd_has_begun(w))
 			return true;
 		if (c.x == MKD_LEAVE)
 			return false;
@@ -120,37 +119,58 @@ MKD_FN bool mkd_obey(struct mkd_warp *w)
 	return stay;
 }
 
+/* Every so many-th worker, so that they are of all blocks. */
+MKD_FN bool mkd_is_scout(const struct mkd_warp *w)
+{
+	uint32_t all = mkd_launched.workers_count;
+	uint32_t scouts = mkd_launched.tuning.scouts;
+
+	return all <= scouts || w->index % (all / scouts) == 0;
+}
+
 /* ---- the life of a worker ---------------------------------------------- */
 
-/* The poll found nothing. */
-MKD_FN void mkd_wait_on(struct mkd_warp *w, bool polled)
+/* So many looks found nothing. */
+MKD_FN void mkd_wait_on(struct mkd_warp *w, uint32_t looks)
 {
-	w->quiet++;
-	if (w->quiet == 4u) {
-		w->eager = false;
+	w->quiet += looks;
+	w->wide = !w->wide;
+	if (w->quiet >= 128u)
 		mkd_flush(w);
-	}
-	mkd_consider_leaving(w);
-	if (!polled)
-		mkd_nap(40);
+	/* whoever is free would have come for them by now */
+	if (w->orphans && w->quiet >= 2u && !w->halted)
+		mkd_trade(w, w->base + (mkd_highest(w->want) >> 2), false);
+	if (w->want)
+		mkd_consider_leaving(w);
 }
 
-/* There are no seats to be had. */
+/* There are no seats to be had. Scouts look again soon, the others are there
+ * for what the scouts cannot do by themselves. */
 MKD_FN void mkd_rest(struct mkd_warp *w)
 {
+	uint32_t most = mkd_launched.tuning.nap_ns * (w->scout ? 1u : 16u);
+
 	if (w->nap < 32u)
 		w->nap = 32u;
-	else if (w->nap * 2u <= w->l->tuning.nap_ns)
+	else if (w->nap * 2u <= most)
 		w->nap *= 2u;
-	else if (w->key != MKD_KEY_NONE)
+	else if (w->unflushed)
 		mkd_flush(w);
-	mkd_nap(w->nap);
+	for (uint32_t left = w->nap;;) {
+		uint32_t ns = left < mkd_launched.tuning.nap_ns ?
+				      left : mkd_launched.tuning.nap_ns;
+
+		mkd_nap(ns);
+		left -= ns;
+		if (!left || (mkd_launched.warps > 1u && mkd_called_for()))
+			break;
+	}
 }
 
-MKD_FN bool mkd_look_for_orders(struct mkd_warp *w, struct mkd_unit orders)
+MKD_FN bool mkd_look_for_orders(struct mkd_warp *w, uint32_t order,
+				uint32_t epoch)
 {
-	w->places = orders.z;
-	if (orders.x == MKD_RUN && orders.y == w->epoch)
+	if (order == MKD_RUN && epoch == w->epoch)
 		return true;
 	return mkd_obey(w);
 }
@@ -158,28 +178,31 @@ MKD_FN bool mkd_look_for_orders(struct mkd_warp *w, struct mkd_unit orders)
 /* One look at the seats, or for seats. False: leave. */
 MKD_FN bool mkd_round(struct mkd_warp *w)
 {
+	struct mkd_unit c;
 	struct mkd_poll p;
 	uint32_t lines, got;
 
-	if (w->l->warps > 1u && mkd_called_for())
+	if (mkd_launched.warps > 1u && mkd_called_for())
 		mkd_help(w);
-	if (!w->want && !mkd_find(w)) {
-		p.orders = mkd_orders(w->state);
+	if (!w->want && !mkd_go_on(w) && !mkd_find(w)) {
+		c = mkd_orders(w->state);
 		mkd_rest(w);
-		return mkd_look_for_orders(w, p.orders);
+		return mkd_look_for_orders(w, c.x, c.y);
 	}
 	w->nap = 0;
 	lines = mkd_lines(w);
-	got = mkd_poll(w, lines, &p) & w->want;
+	got = mkd_poll(w, lines, mkd_looks(w, lines), &p) & w->want;
 	if (got) {
 		w->quiet = 0;
 		mkd_serve(w, &p, got);
-		mkd_learn(w, &p);
 	} else {
 		mkd_learn(w, &p);
-		mkd_wait_on(w, lines != 0);
+		mkd_wait_on(w, p.looks);
 	}
-	return mkd_look_for_orders(w, p.orders);
+	w->stale += p.looks;
+	if (w->stale >= 1024u)
+		mkd_flush(w);
+	return mkd_look_for_orders(w, p.orders, p.epoch);
 }
 
 MKD_FN void mkd_work(uint32_t index)
@@ -197,13 +220,16 @@ MKD_FN void mkd_work(uint32_t index)
 	w.q = (struct mkd_queue *)w.l->queues;
 	w.known_place = MKD_PLACES;
 	w.want = w.count = w.place = w.places = 0;
-	w.base = w.hint = 0;
-	w.window = w.queue_state = w.epoch = 0;
+	w.base = w.next = w.hint = 0;
+	w.news.x = w.news.y = w.news.z = w.news.w = 0;
+	w.window = w.queue_state = w.orphans = w.epoch = 0;
 	w.fresh = MKD_SPREAD;
-	w.eager = w.halted = false;
-	w.quiet = w.nap = w.unflushed = 0;
+	w.light = w.eager = w.one = w.wide = w.crowded = false;
+	w.halted = w.nops = w.mixed = false;
+	w.quiet = w.nap = w.streak = w.stale = w.singles = 0;
+	w.key = w.tally = w.unflushed = 0;
 	w.salt = index;
-	w.key = MKD_KEY_NONE;
+	w.scout = mkd_is_scout(&w);
 	mkd_restore(&w);
 	if (mkd_obey(&w))
 		while (mkd_round(&w))
@@ -238,7 +264,7 @@ MKD_KERNEL void mkd_kernel(struct mkd_launch l)
 	if (!mkd_thread()) {
 		mkd_launched = l;
 		mkd_called.lock = 0;
-		mkd_called.open = 0;
+		mkd_open = 0;
 	}
 	mkd_sync_block();
 	index = mkd_block() * mkd_launched.warps + warp;

@@ -11,6 +11,12 @@
 #define MKD_GAVE_UP (-1) /* result of a command that was cancelled */
 #define MKD_NO_SEQ 0xffffffffu
 
+/* Of one queue, one lane's. */
+struct mkd_mode {
+	uint32_t state; /* of the queue */
+	uint32_t bits;  /* enum mk_queue_mode */
+};
+
 struct mkd_monitor {
 	const struct mkd_launch *l;
 	struct mkd_state *state;
@@ -23,6 +29,8 @@ struct mkd_monitor {
 	uint64_t activity; /* sum of the hints */
 	uint64_t since;    /* of no activity */
 	uint32_t beat;     /* mail->beat */
+	bool telling;      /* a queue's mode changed; workers are to see */
+	uint32_t mode_epoch; /* ... this */
 };
 
 /* ---- waiting ----------------------------------------------------------- */
@@ -60,6 +68,84 @@ MKD_FN uint32_t mkd_order(struct mkd_monitor *m, uint32_t order)
 	return mkd_bump(m->state, m->lane);
 }
 
+/* ---- modes of queues --------------------------------------------------- */
+
+/*
+ * Workers do not look at the mode of a queue, which is a word of the host: if
+ * each did so once for its slots, they would wait for each other's reads. The
+ * monitor looks for all and sets flags in the queue's state, which workers
+ * read anyway. The host, who is in no hurry to cancel, waits until it is told
+ * that every worker has seen the flags: mk_queue_mode().
+ */
+MKD_FN void mkd_mode_load(const struct mkd_monitor *m, uint32_t place,
+			  uint32_t places, struct mkd_mode *mode)
+{
+	const struct mkd_queue *q = m->queues + place;
+
+	mode->state = place < places ? mkd_load32(&q->state) : MKD_FREE;
+	mode->bits = 0;
+	if (mode->state & ~MKD_FLAGS)
+		mode->bits = mkd_load32((const uint32_t *)(
+			mkd_load64(&q->block) +
+			MK_OFFSETOF(struct mk_queue_block, mode)));
+}
+
+/* True if there is something new, of any lane. */
+MKD_FN bool mkd_mode_set(struct mkd_monitor *m, uint32_t place,
+			 const struct mkd_mode *mode)
+{
+	uint32_t flags = 0;
+
+	if (mode->bits & MK_MODE_CANCEL)
+		flags |= MKD_CANCEL;
+	if (mode->bits & MK_MODE_CANCEL_SOME)
+		flags |= MKD_CANCEL_SOME;
+	flags &= ~mode->state;
+	if (flags)
+		mkd_or32(&m->queues[place].state, flags);
+	return mkd_ballot(flags != 0) != 0;
+}
+
+/* All queues, before the first slot of a launch: from this one on, which was
+ * read already. */
+MKD_FN void mkd_modes(struct mkd_monitor *m, struct mkd_mode *mode,
+		      uint32_t places)
+{
+	for (uint32_t i = m->lane;;) {
+		m->telling |= mkd_mode_set(m, i, mode);
+		/* the last launch may have come to an end before it told */
+		m->telling |= mkd_ballot(mode->bits != 0) != 0;
+		i += MKD_LANES;
+		if (i - m->lane >= places)
+			return;
+		mkd_mode_load(m, i, places, mode);
+	}
+}
+
+/* Every worker has seen the flags: so the host may know. */
+MKD_SLOW void mkd_tell_modes(struct mkd_monitor *m)
+{
+	uint32_t places = mkd_shfl(mkd_load32(&m->state->places), 0);
+
+	for (uint32_t i = m->lane; i < places; i += MKD_LANES) {
+		struct mkd_queue *q = m->queues + i;
+		uint32_t state = mkd_load32(&q->state), mode = MK_MODE_TOLD;
+
+		if (!(state & ~MKD_FLAGS) ||
+		    mkd_load32(&q->told) == (state & MKD_FLAGS))
+			continue;
+		mkd_store32(&q->told, state & MKD_FLAGS);
+		if (state & MKD_CANCEL)
+			mode |= MK_MODE_CANCEL;
+		if (state & MKD_CANCEL_SOME)
+			mode |= MK_MODE_CANCEL_SOME;
+		mkd_store32_release((uint32_t *)(mkd_load64(&q->block) +
+				MK_OFFSETOF(struct mk_queue_block, mode_seen)),
+				    mode);
+	}
+	mkd_syncwarp();
+}
+
 /* ---- commands ---------------------------------------------------------- */
 
 MKD_FN void mkd_set_places(struct mkd_monitor *m, uint32_t places)
@@ -72,6 +158,7 @@ MKD_FN void mkd_attach(struct mkd_monitor *m, uint32_t place, uint32_t places)
 {
 	struct mkd_queue *q = m->queues + place;
 	uint32_t units = sizeof(*q) / 16u;
+	struct mkd_mode mode;
 
 	mkd_acquire();
 	if (m->lane < units)
@@ -80,13 +167,23 @@ MKD_FN void mkd_attach(struct mkd_monitor *m, uint32_t place, uint32_t places)
 				       16u * m->lane));
 	mkd_syncwarp();
 	if (!m->lane) {
-		uint32_t shut = mkd_load32(&q->state) & MKD_SHUT;
+		uint32_t flags = mkd_load32(&q->state) & MKD_FLAGS;
+
+		/* after a restart it may have a mode already; not told */
+		mkd_store32(&q->state, MKD_HALT | flags);
+	}
+	mkd_syncwarp();
+	mkd_mode_load(m, place + m->lane, place + 1u, &mode);
+	if (mkd_mode_set(m, place + m->lane, &mode))
+		m->telling = true;
+	if (!m->lane) {
+		uint32_t flags = mkd_load32(&q->state) & MKD_FLAGS;
 
 		mkd_fence();
-		mkd_store32(&q->state, MKD_OPEN | shut);
+		mkd_store32(&q->state, MKD_OPEN | flags);
 	}
 	mkd_set_places(m, places);
-	mkd_bump(m->state, m->lane);
+	m->mode_epoch = mkd_bump(m->state, m->lane);
 }
 
 MKD_FN int32_t mkd_detach(struct mkd_monitor *m, uint32_t place,
@@ -94,7 +191,7 @@ MKD_FN int32_t mkd_detach(struct mkd_monitor *m, uint32_t place,
 {
 	struct mkd_queue *q = m->queues + place;
 	uint32_t was = mkd_shfl(mkd_load32(&q->state), 0);
-	uint32_t halt = MKD_HALT | (was & MKD_SHUT);
+	uint32_t halt = MKD_HALT | (was & MKD_FLAGS);
 	bool done;
 
 	if (!m->lane)
@@ -153,9 +250,6 @@ MKD_FN void mkd_table_copy(struct mkd_monitor *m)
 	for (uint32_t i = m->lane; i < MK_OPCODES / 8u; i += MKD_LANES)
 		mkd_store16((uint64_t)m->state->table + 16u * i,
 			    mkd_load16((uint64_t)m->mail->table + 16u * i));
-	mkd_syncwarp();
-	for (uint32_t i = m->lane; i < MK_OPCODES; i += MKD_LANES)
-		mkd_table[i] = m->state->table[i];
 	mkd_syncwarp();
 }
 
@@ -310,7 +404,8 @@ MKD_SLOW void mkd_leave(struct mkd_monitor *m, uint32_t reason)
 	mkd_syncwarp();
 	if (!m->lane) {
 		mkd_store32(&m->state->exited, 0);
-		mkd_store32(&m->state->order, MKD_HOLD);
+		/* so that the next launch may go at once */
+		mkd_store32(&m->state->order, MKD_RUN);
 		mkd_release();
 		mkd_store32_release(&m->mail->reason, reason);
 	}
@@ -338,16 +433,15 @@ MKD_FN void mkd_clock(struct mkd_monitor *m, uint64_t clock_ns)
 	m->clock_ns = clock_ns;
 }
 
-MKD_FN uint64_t mkd_mail_clock(const struct mkd_monitor *m)
+/* The first line of the mailbox, in one read: the command unit, the same for
+ * all lanes, and the host's clock. */
+MKD_FN struct mkd_unit mkd_mail_read(const struct mkd_monitor *m,
+				     uint64_t *clock_ns)
 {
-	return mkd_shfl64(mkd_load64(&m->mail->clock_ns), 0);
-}
+	struct mkd_unit c = mkd_load16((uint64_t)m->mail +
+				       (m->lane & 1u) * 16u);
 
-/* The command unit, the same for all lanes. */
-MKD_FN struct mkd_unit mkd_mail_read(const struct mkd_monitor *m)
-{
-	struct mkd_unit c = mkd_load16((uint64_t)m->mail);
-
+	*clock_ns = mkd_shfl(c.x, 1) | (uint64_t)mkd_shfl(c.y, 1) << 32;
 	c.x = mkd_shfl(c.x, 0);
 	c.y = mkd_shfl(c.y, 0);
 	c.z = mkd_shfl(c.z, 0);
@@ -355,11 +449,61 @@ MKD_FN struct mkd_unit mkd_mail_read(const struct mkd_monitor *m)
 	return c;
 }
 
+/* Until the launch is good for slots. Why it is not, or MKD_REASON_NONE. */
+MKD_FN uint32_t mkd_begin(struct mkd_monitor *m)
+{
+	uint32_t places = mkd_shfl(mkd_load32(&m->state->places), 0);
+	struct mkd_mode mode;
+	struct mkd_unit c;
+	uint64_t clock_ns;
+
+	/* both on the bus at the same time */
+	mkd_mode_load(m, m->lane, places, &mode);
+	c = mkd_mail_read(m, &clock_ns);
+	if (!mkd_shfl(mkd_load32(&m->state->known), 0)) {
+		m->clock_ns = 0;
+		mkd_clock(m, clock_ns);
+		if (!mkd_handshake(m))
+			return MKD_REASON_ABI;
+	}
+	/* what it says was told before the launch, so it is late: wait for
+	 * the next */
+	m->clock_ns = clock_ns;
+	mkd_modes(m, &mode, places);
+	/* what is to be known before the first slot, such as a new table */
+	if (m->l->pending && !mkd_command(m, c))
+		return MKD_REASON_ORDER;
+	if (!m->l->go)
+		m->mode_epoch = mkd_order(m, m->held ? MKD_HOLD : MKD_RUN);
+	else if (m->telling)
+		m->mode_epoch = mkd_bump(m->state, m->lane);
+	if (!m->lane)
+		mkd_store32(&m->state->begun, m->l->number);
+	return MKD_REASON_NONE;
+}
+
+/* One look at everything but the mailbox. True: nothing happens here. */
+MKD_FN bool mkd_watch(struct mkd_monitor *m, uint32_t place,
+		      const struct mkd_mode *mode)
+{
+	if (mkd_mode_set(m, place, mode)) {
+		m->telling = true;
+		m->mode_epoch = mkd_bump(m->state, m->lane);
+	} else if (m->telling &&
+		   mkd_all_saw(m->l, m->lane, m->mode_epoch, MKD_PLACES)) {
+		m->telling = false;
+		mkd_tell_modes(m);
+	}
+	return !m->held && mkd_idle(m) && mkd_park(m);
+}
+
 MKD_SLOW void mkd_monitor(void)
 {
 	struct mkd_monitor m;
-	uint32_t reason = MKD_REASON_NONE;
+	uint32_t reason, chunk = 0, places;
+	struct mkd_mode mode;
 	struct mkd_unit c;
+	uint64_t clock_ns;
 
 	m.l = &mkd_launched;
 	m.state = (struct mkd_state *)m.l->state;
@@ -370,27 +514,20 @@ MKD_SLOW void mkd_monitor(void)
 	m.held = m.l->hold != 0;
 	m.activity = 0;
 	m.beat = 0;
-	if (!mkd_shfl(mkd_load32(&m.state->known), 0)) {
-		m.clock_ns = 0;
-		mkd_clock(&m, mkd_mail_clock(&m));
-		if (!mkd_handshake(&m))
-			reason = MKD_REASON_ABI;
-	}
-	/* what is to be known before the first slot, such as a new table */
-	if (m.l->pending && !reason && !mkd_command(&m, mkd_mail_read(&m)))
-		reason = MKD_REASON_ORDER;
-	if (!m.held && !reason)
-		mkd_order(&m, MKD_RUN);
-	/* told before the launch, so it is late: wait for the next */
-	m.clock_ns = mkd_mail_clock(&m);
+	m.telling = false;
+	m.mode_epoch = 0;
+	reason = mkd_begin(&m);
 	m.since = mkd_shfl64(mkd_time(), 0);
 	while (!reason) {
-		c = mkd_mail_read(&m);
-		mkd_clock(&m, mkd_mail_clock(&m));
+		places = mkd_shfl(mkd_load32(&m.state->places), 0);
+		chunk = chunk + MKD_LANES < places ? chunk + MKD_LANES : 0;
+		mkd_mode_load(&m, chunk + m.lane, places, &mode);
+		c = mkd_mail_read(&m, &clock_ns);
+		mkd_clock(&m, clock_ns);
 		if (c.x != m.last) {
 			if (!mkd_command(&m, c))
 				reason = MKD_REASON_ORDER;
-		} else if (!m.held && mkd_idle(&m) && mkd_park(&m)) {
+		} else if (mkd_watch(&m, chunk + m.lane, &mode)) {
 			reason = MKD_REASON_IDLE;
 		} else {
 			mkd_beat(&m);

@@ -77,9 +77,11 @@ static void describe(const struct mk_engine *e, const struct mk_queue_desc *d,
 	k->window = e->launch.tuning.floor;
 	k->state = mk_load_relaxed(&control->shutdown) ? MKD_SHUT : MKD_FREE;
 	k->low = MKD_FORGOTTEN;
-	k->first = d->first_ticket;
+	/* a multiple of the slots that a worker reads in one go */
+	k->first = d->first_ticket & ~(uint64_t)(MKD_SEATS - 1);
+	k->next = k->hint = k->fenced = d->first_ticket - k->first;
 	/* what was answered before a restart; relative like all tickets */
-	k->skip = d->skip_until - d->first_ticket;
+	k->skip = d->skip_until - k->first;
 	k->block = base;
 	k->slots = base + d->slots_offset;
 	k->completions = base + d->completions_offset;
@@ -123,7 +125,7 @@ static struct mkc_queue *queue_new(struct mk_engine *e,
 	q->answers = (const void *)(base + d->completions_offset);
 	q->entries = d->entries;
 	q->shift = (uint32_t)__builtin_ctz(d->entries);
-	q->first = d->first_ticket;
+	q->first = d->first_ticket & ~(uint64_t)(MKD_SEATS - 1);
 	q->event_fd = -1;
 	q->sum = sum_of_answers(q);
 	return q;
@@ -185,8 +187,9 @@ int mkc_queue_attach(struct mk_engine *e, const struct mk_queue_desc *d,
 	if (!r) {
 		mk_store_release(&q->block->claim,
 				 CLAIM_UNKNOWN(d->first_ticket));
+		mk_store_release(&q->block->mode_seen, MK_MODE_TOLD);
 		describe(e, d, &k);
-		mk_store_relaxed(&e->mail->low[place], 0);
+		mk_store_relaxed(&e->mail->low[place], k.next);
 		r = mkc_command(e, MKD_CMD_ATTACH, place,
 				places_with(e, place, true), &k, sizeof(k),
 				MKC_GRACE_NS);

@@ -24,12 +24,14 @@
  * or one of the orphan words, until it is answered; from `next` on nobody.
  */
 struct mkd_queue {
-	/* the lines that workers look at to find work; atomics */
+	/* what workers look at to find work; atomics */
 	uint64_t next;    /* add: claim; compare-and-swap: give back */
 	uint64_t hint;    /* max: one past the highest ticket seen published */
 	uint32_t window;  /* tickets past the hint that are worth polling */
 	uint32_t state;   /* enum mkd_queue_state */
-	uint64_t heavy;   /* one past the last ticket that took a whole warp */
+	uint32_t heavy;   /* low half of one past the last ticket that took a
+			   * whole warp; 0: none did */
+	uint32_t orphans; /* of the words below, those that are taken */
 	uint64_t orphan[MKD_ORPHANS]; /* ticket << 8 | seats; 0: none */
 	/* line 1 */
 	uint64_t fenced;  /* max: tickets below are all answered */
@@ -43,15 +45,20 @@ struct mkd_queue {
 	uint32_t observable_count, log_records, io_records;
 	uint32_t priority;
 	uint32_t index;   /* the engine's index of the queue */
-	uint32_t reserved;
+	uint32_t told;    /* flags of state that the host knows we know */
 };
 
 enum mkd_queue_state {
 	MKD_FREE = 0, /* no queue here */
 	MKD_OPEN = 1,
 	MKD_HALT = 2, /* about to go: take nothing, keep your tickets */
-	MKD_SHUT = 4  /* flag: MK_OP_SHUTDOWN ran; slots end cancelled */
+	/* flags */
+	MKD_SHUT = 4,        /* MK_OP_SHUTDOWN ran; slots end cancelled */
+	MKD_CANCEL = 8,      /* MK_MODE_CANCEL: so do they */
+	MKD_CANCEL_SOME = 16 /* MK_MODE_CANCEL_SOME */
 };
+
+#define MKD_FLAGS ((uint32_t)(MKD_SHUT | MKD_CANCEL | MKD_CANCEL_SOME))
 
 /* One worker in device memory, for the others to see. */
 struct mkd_worker {
@@ -78,7 +85,8 @@ struct mkd_state {
 	uint32_t places; /* queues lie below it */
 	uint32_t known;  /* bit 0: abi and fingerprint were compared */
 	uint32_t exited; /* workers that have left */
-	uint32_t reserved[11];
+	uint32_t begun;  /* number of the launch that is good for slots */
+	uint32_t reserved[10];
 	uint64_t clock_offset; /* CLOCK_MONOTONIC minus %globaltimer */
 	uint64_t reserved1[7];
 	uint16_t table[MK_OPCODES]; /* MKD_ENTRY of each opcode; 0: none */
@@ -143,11 +151,12 @@ struct mkd_tuning {
 	uint32_t window;     /* tickets to poll in a burst */
 	uint32_t floor;      /* the same when idle, light work */
 	uint32_t floor_heavy;
-	uint32_t peek;       /* lines that an idle poller reads */
 	uint32_t batch;      /* tickets of one claim, light work */
 	uint32_t patience;   /* empty polls before seats are given back */
-	uint32_t nap_ns;     /* longest sleep of a worker without seats */
+	uint32_t nap_ns;     /* longest sleep of a scout without seats */
 	uint32_t flush;      /* slots between two writes of the counters */
+	uint32_t scouts;     /* workers that look for work often */
+	uint32_t streak;     /* claims in a row without a look elsewhere */
 };
 
 /* The one argument of the kernel. Addresses are the device's. */
@@ -165,6 +174,8 @@ struct mkd_launch {
 	uint32_t hold;           /* begin with MKD_HOLD */
 	uint32_t last_seq;       /* commands up to it are done */
 	uint32_t pending;        /* another one waits: before the first slot */
+	uint32_t number;         /* of this launch */
+	uint32_t go;             /* workers need not wait for the monitor */
 	struct mkd_tuning tuning;
 };
 
@@ -176,6 +187,6 @@ MK_ASSERT_SIZE(struct mkd_state, 128 + 2 * MK_OPCODES);
 MK_ASSERT_AT(struct mkd_mail, clock_ns, 16);
 MK_ASSERT_AT(struct mkd_mail, ack, 64);
 MK_ASSERT_AT(struct mkd_mail, payload, 128);
-MK_ASSERT_SIZE(struct mkd_launch, 144);
+MK_ASSERT_SIZE(struct mkd_launch, 160);
 
 #endif

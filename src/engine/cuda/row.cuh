@@ -255,7 +255,8 @@ MKD_FN int32_t mkd_row_refused(const struct mkd_row *row,
 MKD_FN int32_t mkd_row_call(struct mkd_row *row, uint32_t i,
 			    const struct mk_ring_slot *slot)
 {
-	uint32_t entry = mkd_table[slot->opcode], lane = row->sub.lane;
+	uint32_t entry = mkd_shfl(mkd_entry(row->state, slot->opcode), 0);
+	uint32_t lane = row->sub.lane;
 	struct mk_task task;
 	int32_t result = 0;
 

@@ -9,7 +9,6 @@
 #define MK_CUDA_SERVE_CUH
 
 #define MKD_EINVAL 22
-#define MKD_MODE_OFFSET ((uint32_t)MK_OFFSETOF(struct mk_queue_block, mode))
 
 /* What becomes of a seat whose slot was read. */
 enum mkd_kind {
@@ -44,77 +43,117 @@ MKD_SLOW bool mkd_call_block(struct mkd_warp *w, const struct mkd_args *args,
 
 /* ---- polling ----------------------------------------------------------- */
 
-/* The seats whose slots shall be read now. */
-MKD_FN uint32_t mkd_lines(const struct mkd_warp *w)
+/*
+ * The seats whose slots shall be read now. Who is the next to get a slot, and
+ * expects no more than one, reads one and not eight, which takes longer. But
+ * now and then, and once behind every slot, it looks whether more have come:
+ * slots may be published in any order.
+ */
+MKD_FN uint32_t mkd_lines(struct mkd_warp *w)
 {
-	uint32_t lines = w->want, all = w->want;
+	uint32_t low = mkd_low_seat(w);
+	int64_t ahead = (int64_t)(w->base + low - w->hint);
 
-	if (w->halted || (int64_t)(w->base + mkd_low_seat(w) - w->hint) >=
-				 (int64_t)w->window)
+	if (w->halted || ahead >= (int64_t)w->window)
 		return 0;
-	if (w->eager)
-		return all;
-	for (uint32_t i = 0; i < w->l->tuning.peek && lines; i++)
-		lines &= lines - 1u;
-	return all & ~lines;
+	w->one = !ahead && !w->eager;
+	return w->one && !w->wide ? 1u << 4u * low : w->want;
+}
+
+/* Looks in a row: while others may have to be thought of, only one. */
+MKD_FN uint32_t mkd_looks(const struct mkd_warp *w, uint32_t lines)
+{
+	if (!lines)
+		return 64;
+	if (w->orphans || w->crowded || (w->one && w->wide))
+		return 1;
+	return w->one ? 8u : 16u;
 }
 
 /*
- * What one poll read. Lanes load the shared words alike, but nothing promises
- * that they read the same: before a whole warp decides by one, lane 0 gives
- * its own to all (mkd_learn()), which is not done before the answer.
+ * What one poll read. Besides the slot, lanes read what may have changed in
+ * device memory, which is what the quarter of the slot says: orders to all,
+ * the ends of the queue, its manner.
  */
 struct mkd_poll {
-	struct mkd_unit v;      /* this lane's unit of its slot */
-	struct mkd_unit orders; /* of struct mkd_state */
-	struct mkd_unit ends;   /* next, hint */
-	struct mkd_unit manner; /* window, state, heavy */
-	uint32_t mode;          /* of the queue, if first is not 0 */
-	uint32_t first;         /* seats that were never read before */
+	struct mkd_unit v;    /* this lane's unit of its slot */
+	struct mkd_unit news; /* by quarter */
+	uint32_t orders, epoch; /* of struct mkd_state; from mkd_learn() */
+	uint32_t first;       /* seats that were never read before */
+	uint32_t looks;
 };
+
+MKD_FN uint64_t mkd_news_at(const struct mkd_warp *w)
+{
+	return !w->quarter ? (uint64_t)w->state :
+	       w->quarter == 1u ? (uint64_t)w->q : (uint64_t)w->q + 16u;
+}
 
 /*
  * Read the slots of some seats, and in the same breath what may have changed
- * elsewhere: the loads are in flight together, and the bus takes longest.
+ * elsewhere: the loads are in flight together, and the bus takes longest. Do
+ * so until there is something, or so often. The loop is short, since a slot
+ * that comes while we are not reading waits for us.
+ *
  * Returns the seats whose slots are published, whole.
  */
-MKD_FN uint32_t mkd_poll(struct mkd_warp *w, uint32_t lines,
+MKD_FN uint32_t mkd_poll(struct mkd_warp *w, uint32_t lines, uint32_t times,
 			 struct mkd_poll *p)
 {
-	uint64_t t = mkd_ticket(w, w->base + w->group);
-	bool mine = lines >> (w->lane & ~3u) & 1u;
-	uint32_t whole;
+	const uint64_t t = mkd_ticket(w, w->base + w->group);
+	const uint64_t slot = w->slots + (t & w->mask) * MK_SLOT_BYTES +
+			      w->quarter * 16u, news = mkd_news_at(w);
+	const uint32_t mark = mkd_mark(w, t);
+	const bool mine = lines >> (w->lane & ~3u) & 1u;
+	/* how far claims and hint have come matters to who waits for them */
+	const uint32_t even = !w->quarter || !lines ? ~0u : 0;
+	const uint32_t odd = w->quarter == 1u && lines ? 0 : ~0u;
+	uint32_t whole = 0;
+	bool hit, other;
 
-	p->orders = mkd_load16((uint64_t)w->state);
-	p->ends = mkd_load16((uint64_t)w->q);
-	p->manner = mkd_load16((uint64_t)w->q + 16);
 	p->v.x = p->v.y = p->v.z = p->v.w = 0;
-	if (mine)
-		p->v = mkd_load16(w->slots + (t & w->mask) * MK_SLOT_BYTES +
-				  w->quarter * 16u);
-	/* who cancels slots sets the mode before; a slot that was not there
-	 * when it was read before cannot have been cancelled by then */
-	p->first = lines & w->fresh;
+	p->looks = 0;
+	for (;;) {
+		p->news = mkd_load16(news);
+		if (mine)
+			p->v = mkd_load16(slot);
+		other = ((((p->news.x ^ w->news.x) |
+			   (p->news.z ^ w->news.z)) & even) |
+			 (((p->news.y ^ w->news.y) |
+			   (p->news.w ^ w->news.w)) & odd) |
+			 mkd_peek(&mkd_open)) != 0;
+		/* a unit without the mark of this lap is older, or not
+		 * written yet */
+		hit = mine && p->v.w >> 16 == mark;
+		if (++p->looks < times && !mkd_ballot(hit || other))
+			continue;
+		whole = mkd_ballot(hit);
+		whole &= whole >> 1;
+		whole &= whole >> 2;
+		whole &= MKD_SPREAD;
+		if (whole || p->looks >= times || mkd_ballot(other))
+			break;
+	}
+	p->first = p->looks == 1u ? lines & w->fresh : 0;
 	w->fresh &= ~lines;
-	p->mode = p->first ? mkd_load32((const uint32_t *)
-					(w->block + MKD_MODE_OFFSET)) : 0;
-	/* a unit without the mark of this lap is older, or not written yet */
-	whole = mkd_ballot(mine && p->v.w >> 16 == mkd_mark(w, t));
-	whole &= whole >> 1;
-	whole &= whole >> 2;
-	w->queue_state = p->manner.y;
-	return whole & MKD_SPREAD;
+	/* lanes read it at the same time, but nothing promises that they read
+	 * the same: what one of them read counts for all */
+	w->queue_state = mkd_shfl(p->news.y, 2);
+	return whole;
 }
 
 /* What the warp goes on with. */
 MKD_FN void mkd_learn(struct mkd_warp *w, struct mkd_poll *p)
 {
-	w->hint = mkd_shfl(p->ends.z, 0) |
-		  (uint64_t)mkd_shfl(p->ends.w, 0) << 32;
-	w->window = mkd_shfl(p->manner.x, 0);
-	p->orders.x = mkd_shfl(p->orders.x, 0);
-	p->orders.y = mkd_shfl(p->orders.y, 0);
-	p->orders.z = mkd_shfl(p->orders.z, 0);
+	w->news = p->news;
+	w->next = mkd_shfl(p->news.x, 1) |
+		  (uint64_t)mkd_shfl(p->news.y, 1) << 32;
+	w->hint = mkd_shfl(p->news.z, 1) |
+		  (uint64_t)mkd_shfl(p->news.w, 1) << 32;
+	w->window = mkd_shfl(p->news.x, 2);
+	w->orphans = mkd_shfl(p->news.w, 2);
+	p->orders = mkd_shfl(p->news.x, 0);
+	p->epoch = mkd_shfl(p->news.y, 0);
 }
 
 /* ---- answers ----------------------------------------------------------- */
@@ -128,20 +167,24 @@ MKD_FN bool mkd_answered(const struct mkd_warp *w, uint64_t ticket)
 	       ((mkd_mark(w, ticket) - 1u) & 0xffffu);
 }
 
+MKD_FN void mkd_answer_one(const struct mkd_warp *w, const struct mkd_slot *s)
+{
+	struct mkd_unit c;
+
+	c.x = (uint32_t)s->result;
+	c.y = (w->index & 0xffffu) | mkd_mark(w, s->ticket) << 16;
+	c.z = (uint32_t)s->value;
+	c.w = (uint32_t)(s->value >> 32);
+	mkd_store16(w->completions + (s->ticket & w->mask) *
+					     MK_COMPLETION_BYTES, c);
+}
+
 /* Answer the slots of the lanes that are `mine`, and count them. */
 MKD_FN void mkd_answer(struct mkd_warp *w, bool mine,
 		       const struct mkd_slot *s)
 {
-	struct mkd_unit c;
-
-	if (mine) {
-		c.x = (uint32_t)s->result;
-		c.y = (w->index & 0xffffu) | mkd_mark(w, s->ticket) << 16;
-		c.z = (uint32_t)s->value;
-		c.w = (uint32_t)(s->value >> 32);
-		mkd_store16(w->completions + (s->ticket & w->mask) *
-						     MK_COMPLETION_BYTES, c);
-	}
+	if (mine)
+		mkd_answer_one(w, s);
 	mkd_count(w, mine, s->opcode, s->tenant, s->priority, s->result < 0,
 		  s->refused);
 }
@@ -181,12 +224,13 @@ MKD_FN bool mkd_late(struct mkd_warp *w, struct mkd_slot *s)
 
 /* Why this slot shall not run: its result, or 0. */
 MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s,
-			  uint32_t tiles, uint32_t mode)
+			  uint32_t tiles)
 {
-	if ((mode & MK_MODE_CANCEL) || (w->queue_state & MKD_SHUT))
+	if (w->queue_state & (MKD_CANCEL | MKD_SHUT))
 		return -MK_ECANCELLED;
 	/* one that is late is asked to end by the library too */
-	if ((mode & MK_MODE_CANCEL_SOME) && mkd_asked_to_end(w, s->ticket))
+	if ((w->queue_state & MKD_CANCEL_SOME) &&
+	    mkd_asked_to_end(w, s->ticket))
 		return mkd_late(w, s) ? -MK_EDEADLINE : -MK_ECANCELLED;
 	if (!s->entry)
 		return -MK_EOPCODE;
@@ -199,19 +243,20 @@ MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s,
 
 /* What its leader does with the slot in unit 0; a is unit 1's first words. */
 MKD_FN void mkd_classify(struct mkd_warp *w, const struct mkd_unit *v,
-			 uint64_t a, uint32_t mode, struct mkd_slot *s)
+			 uint64_t a, struct mkd_slot *s)
 {
 	s->opcode = v->x & 0xffffu;
 	s->tenant = v->x >> 16;
 	s->priority = v->y & 0xffu;
 	s->flags = v->y >> 8 & 0xffu;
-	s->entry = s->opcode < MK_OPCODES ? mkd_table[s->opcode] : 0;
+	s->entry = s->opcode < MK_OPCODES ?
+			   mkd_entry(w->state, s->opcode) : 0;
 	if (s->relative < w->skip && mkd_answered(w, s->ticket)) {
 		s->kind = MKD_KIND_PASS;
 		return;
 	}
 	s->kind = MKD_KIND_DONE;
-	s->result = mkd_refuse(w, s, v->y >> 16, mode);
+	s->result = mkd_refuse(w, s, v->y >> 16);
 	s->refused = s->result != 0;
 	if (s->refused)
 		return;
@@ -249,7 +294,7 @@ MKD_FN void mkd_gather(const struct mkd_unit *v, uint32_t leader,
 MKD_FN struct mk_worker_block *mkd_own_block(const struct mkd_warp *w)
 {
 	return (struct mk_worker_block *)
-		(w->l->region + w->l->blocks_offset) + w->index;
+		(mkd_launched.region + mkd_launched.blocks_offset) + w->index;
 }
 
 MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
@@ -317,15 +362,20 @@ MKD_FN void mkd_announce(struct mkd_warp *w, const struct mkd_slot *s,
 		mkd_fence();
 }
 
-MKD_SLOW void mkd_light_away(const struct mkd_warp *w,
-			     const struct mkd_unit *v, bool mine,
-			     struct mkd_slot *s)
+/*
+ * Handlers that one lane runs: each leader its own, side by side. One may take
+ * long: each answers by itself, and nobody waits behind us for the seats that
+ * are not among them. (Lanes of a warp make progress on their own.)
+ */
+MKD_SLOW void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
+			    bool mine, struct mkd_slot *s)
 {
 	uint32_t leader = w->lane & ~3u;
 	struct mkd_args args;
 	struct mk_task task;
-	bool dirty = false;
 
+	if (w->want)
+		mkd_drop(w);
 	mkd_gather(v, leader, &args);
 	if (!w->lane)
 		mkd_store32(&w->me->busy, MKD_BUSY_LIGHT);
@@ -333,30 +383,21 @@ MKD_SLOW void mkd_light_away(const struct mkd_warp *w,
 	if (mine) {
 		mkd_task(w, &task, s->ticket, s->deadline_ns, 0, 1);
 		/* leaders share the worker's scratch memory */
-		task.scratch_bytes = (w->l->scratch_bytes / MKD_SEATS) & ~15u;
+		task.scratch_bytes =
+			(mkd_launched.scratch_bytes / MKD_SEATS) & ~15u;
 		task.scratch += w->group * task.scratch_bytes;
 		s->result = mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), &task,
 					 args.word);
 		s->value = task.value;
-		dirty = task.dirty != 0;
+		if (task.dirty)
+			mkd_release();
+		mkd_answer_one(w, s);
 	}
 	mkd_syncwarp();
 	if (!w->lane)
 		mkd_store32(&w->me->busy, 0);
-	if (dirty)
-		mkd_release();
-}
-
-/* Handlers that one lane runs: each leader its own, side by side. */
-MKD_FN void mkd_run_light(const struct mkd_warp *w, const struct mkd_unit *v,
-			  bool mine, struct mkd_slot *s)
-{
-	struct mkd_warp copy = *w;
-	struct mkd_unit unit = *v;
-	struct mkd_slot slot = *s;
-
-	mkd_light_away(&copy, &unit, mine, &slot);
-	*s = slot;
+	mkd_count(w, mine, s->opcode, s->tenant, s->priority, s->result < 0,
+		  false);
 }
 
 /* A handler that all lanes run. Lane 0's result and value are the slot's;
@@ -406,7 +447,8 @@ MKD_FN void mkd_shut(struct mkd_warp *w)
 		mkd_nap(200);
 }
 
-MKD_SLOW void mkd_run_away(struct mkd_warp *w, const struct mkd_unit *v,
+/* A slot that takes the whole warp, or the block. */
+MKD_SLOW void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
 			    uint32_t leader, struct mkd_slot *s)
 {
 	uint32_t rest = w->want & ~(1u << leader);
@@ -416,13 +458,13 @@ MKD_SLOW void mkd_run_away(struct mkd_warp *w, const struct mkd_unit *v,
 	mkd_gather(v, leader, &args);
 	mkd_spread_slot(s, leader);
 	if (!w->lane)
-		mkd_store64(&w->q->heavy, s->relative + 1u);
+		mkd_store32(&w->q->heavy, (uint32_t)s->relative + 1u);
 	/* nobody waits behind us for what we could not get to */
 	w->want = rest;
 	if (rest)
 		mkd_drop(w);
 	mkd_announce(w, s, true);
-	if (MKD_ENTRY_WIDTH(s->entry) == 2u && w->l->warps > 1u)
+	if (MKD_ENTRY_WIDTH(s->entry) == 2u && mkd_launched.warps > 1u)
 		dirty = mkd_call_block(w, &args, s);
 	else
 		dirty = mkd_run_warp(w, &args, s);
@@ -436,18 +478,6 @@ MKD_SLOW void mkd_run_away(struct mkd_warp *w, const struct mkd_unit *v,
 		mkd_release();
 	mkd_answer(w, !w->lane, s);
 	mkd_announce(w, s, false);
-}
-
-/* A slot that takes the whole warp, or the block. */
-MKD_FN void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
-			  uint32_t leader, const struct mkd_slot *s)
-{
-	struct mkd_warp copy = *w;
-	struct mkd_unit unit = *v;
-	struct mkd_slot slot = *s;
-
-	mkd_run_away(&copy, &unit, leader, &slot);
-	*w = copy;
 }
 
 /* ---- fences ------------------------------------------------------------ */
@@ -477,30 +507,8 @@ MKD_FN bool mkd_fence_ready(struct mkd_warp *w, uint64_t relative)
 	return !open;
 }
 
-/* An earlier ticket may lie in an orphan word, with every other worker
- * waiting like this one: leave our seats there and take those. */
-MKD_FN void mkd_trade(struct mkd_warp *w, uint64_t relative)
-{
-	uint64_t mine = mkd_packed(w), theirs = 0;
-	bool traded = false;
-
-	if (!w->lane)
-		for (uint32_t i = 0; i < MKD_ORPHANS && !traded; i++) {
-			theirs = mkd_load64(&w->q->orphan[i]);
-			traded = theirs && mkd_packed_low(theirs) < relative;
-			if (traded)
-				theirs = mkd_swap64(&w->q->orphan[i], mine);
-		}
-	if (!mkd_shfl(traded, 0))
-		return;
-	theirs = mkd_shfl64(theirs, 0);
-	w->want = 0;
-	if (theirs)
-		mkd_sit(w, theirs);
-}
-
-MKD_SLOW void mkd_fence_away(struct mkd_warp *w, uint32_t leader,
-			     struct mkd_slot *s)
+MKD_SLOW void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
+			      struct mkd_slot *s)
 {
 	mkd_spread_slot(s, leader);
 	if (mkd_fence_ready(w, s->relative)) {
@@ -509,36 +517,28 @@ MKD_SLOW void mkd_fence_away(struct mkd_warp *w, uint32_t leader,
 		mkd_answer(w, !w->lane, s);
 		w->want &= ~(1u << leader);
 	} else {
-		mkd_trade(w, s->relative);
+		mkd_trade(w, s->relative, false);
 	}
-	/* it may be cancelled meanwhile */
-	w->fresh |= 1u << leader;
-}
-
-MKD_FN void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
-			    const struct mkd_slot *s)
-{
-	struct mkd_warp copy = *w;
-	struct mkd_slot slot = *s;
-
-	mkd_fence_away(&copy, leader, &slot);
-	*w = copy;
 }
 
 /* ---- a poll that found something ---------------------------------------- */
 
-/* Much is coming: read all seats, and let others come. */
-MKD_FN void mkd_burst(struct mkd_warp *w, const struct mkd_poll *p)
+/* Slots are coming faster than one at a time: let others come. */
+MKD_FN void mkd_burst(struct mkd_warp *w)
 {
-	w->eager = true;
-	if (!w->lane && p->manner.x < w->l->tuning.window)
-		mkd_store32(&w->q->window, w->l->tuning.window);
+	uint32_t window = mkd_launched.tuning.window;
+
+	/* no more than the ring has can be there */
+	if (window > w->mask + 1u)
+		window = w->mask + 1u;
+	if (!w->lane && w->window < window)
+		mkd_store32(&w->q->window, window);
 }
 
-MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_poll *p,
-		      uint32_t got)
+/* Slots of which there is more to say than that they were no-ops. */
+MKD_SLOW void mkd_serve_away(struct mkd_warp *w, const struct mkd_unit *v,
+			     uint32_t got)
 {
-	const struct mkd_unit *v = &p->v;
 	bool mine = got >> w->lane & 1u;
 	uint32_t next = (w->lane + 1u) & 31u;
 	uint64_t a = mkd_shfl(v->x, next) |
@@ -555,29 +555,86 @@ MKD_FN void mkd_serve(struct mkd_warp *w, const struct mkd_poll *p,
 	s.deadline_ns = ~(uint64_t)0;
 	s.refused = false;
 	if (mine)
-		mkd_classify(w, v, a, p->mode, &s);
+		mkd_classify(w, v, a, &s);
 	done = mkd_ballot(s.kind == MKD_KIND_DONE);
 	if (done)
 		mkd_answer(w, s.kind == MKD_KIND_DONE, &s);
 	done |= mkd_ballot(s.kind == MKD_KIND_PASS);
-	if (!w->lane)
-		mkd_max64(&w->q->hint,
-			  w->base + (mkd_highest(got) >> 2) + 1u);
-	if ((got & p->first) || mkd_bits(got) > 1u)
-		mkd_burst(w, p);
 	light = mkd_ballot(s.kind == MKD_KIND_LIGHT);
-	if (light) {
-		mkd_run_light(w, v, s.kind == MKD_KIND_LIGHT, &s);
-		mkd_answer(w, s.kind == MKD_KIND_LIGHT, &s);
-	}
 	w->want &= ~(done | light);
-	fence = mkd_ballot(s.kind == MKD_KIND_FENCE);
-	heavy = mkd_ballot(s.kind == MKD_KIND_HEAVY);
+	if (light)
+		mkd_run_light(w, v, s.kind == MKD_KIND_LIGHT, &s);
+	/* unless they were left to others */
+	fence = mkd_ballot(s.kind == MKD_KIND_FENCE) & w->want;
+	heavy = mkd_ballot(s.kind == MKD_KIND_HEAVY) & w->want;
 	if (heavy)
 		mkd_run_heavy(w, v, mkd_lowest(heavy), &s);
 	else if (fence)
 		mkd_serve_fence(w, mkd_lowest(fence), &s);
-	if (w->unflushed >= w->l->tuning.flush)
+}
+
+/* A no-op that nothing stands against, as its leader sees unit 0. */
+MKD_FN bool mkd_plain(const struct mkd_warp *w, const struct mkd_unit *v,
+		      uint64_t relative)
+{
+	const uint32_t flags = 0xffu & ~(uint32_t)MK_SLOT_IDEMPOTENT;
+
+	return (v->x & 0xffffu) == MK_OP_NOP && v->x >> 16 < MK_TENANTS &&
+	       (v->y & 0xffu) < MK_PRIORITIES && !(v->y >> 8 & flags) &&
+	       v->y >> 16 <= 1u && w->queue_state == MKD_OPEN &&
+	       relative >= w->skip && w->nops;
+}
+
+/* Answer the no-ops, and return them: the shortest way there is. */
+MKD_FN uint32_t mkd_serve_plain(struct mkd_warp *w, const struct mkd_unit *v,
+				uint32_t got)
+{
+	uint64_t t = mkd_ticket(w, w->base + w->group);
+	uint32_t next = (w->lane + 1u) & 31u;
+	struct mkd_unit c;
+	bool mine;
+
+	c.x = 0;
+	c.y = (w->index & 0xffffu) | mkd_mark(w, t) << 16;
+	c.z = mkd_shfl(v->x, next);
+	c.w = mkd_shfl(v->y, next);
+	mine = (got >> w->lane & 1u) && mkd_plain(w, v, w->base + w->group);
+	if (mine)
+		mkd_store16(w->completions +
+				    (t & w->mask) * MK_COMPLETION_BYTES, c);
+	got = mkd_ballot(mine);
+	if (got)
+		mkd_count(w, mine, MK_OP_NOP, v->x >> 16, v->y & 0xffu, false,
+			  false);
+	return got;
+}
+
+/* Some slots are there. */
+MKD_FN void mkd_serve(struct mkd_warp *w, struct mkd_poll *p, uint32_t got)
+{
+	uint32_t plain = mkd_serve_plain(w, &p->v, got);
+	uint64_t seen = w->base + (mkd_highest(got) >> 2) + 1u;
+
+	mkd_learn(w, p);
+	if (!w->lane)
+		mkd_max64(&w->q->hint, seen);
+	if (w->hint < seen)
+		w->hint = seen;
+	w->wide = true;
+	w->singles = mkd_bits(got) > 1u ? 0 : w->singles + 1u;
+	w->eager = !w->singles || (w->eager && w->singles < 16u);
+	/* a slot that was there already, and takes long: there may be more */
+	if (!w->singles || (!w->light && (got & p->first)))
+		mkd_burst(w);
+	w->want &= ~plain;
+	if (got != plain) {
+		struct mkd_warp copy = *w;
+		struct mkd_unit unit = p->v;
+
+		mkd_serve_away(&copy, &unit, got & ~plain);
+		*w = copy;
+	}
+	if (w->unflushed >= mkd_launched.tuning.flush)
 		mkd_flush(w);
 }
 

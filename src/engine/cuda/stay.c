@@ -48,6 +48,20 @@ static void nap(unsigned looks)
 		nanosleep(&t, NULL);
 }
 
+/* Is there a queue with a mode that workers do not know of? Dekker with
+ * mk_queue_mode(): we stored `attention`, then look at the modes. */
+static bool new_modes(const struct mk_engine *e)
+{
+	for (uint32_t i = 0; i < e->places_used; i++) {
+		const struct mkc_queue *q = e->places[i];
+
+		if (q && mk_load_seq(&q->block->mode) &
+				 ~mk_load_seq(&q->block->mode_seen))
+			return true;
+	}
+	return false;
+}
+
 int mkc_launch(struct mk_engine *e, bool hold)
 {
 	void *args[] = { &e->launch };
@@ -56,6 +70,7 @@ int mkc_launch(struct mk_engine *e, bool hold)
 	e->launch.hold = hold;
 	e->launch.last_seq = mk_load_relaxed(&e->mail->ack);
 	e->launch.pending = e->launch.last_seq != e->seq;
+	e->launch.number = (uint32_t)e->launches + 1;
 	mk_store_relaxed(&e->mail->reason, MKD_REASON_NONE);
 	mkc_tell_time(e);
 	if (!hold) {
@@ -63,6 +78,8 @@ int mkc_launch(struct mk_engine *e, bool hold)
 		/* nobody needs to ring: we are coming, and shall look */
 		mk_store_seq(&e->block->attention, MK_ATTENTIVE);
 	}
+	e->launch.go = !hold && !e->launch.pending && e->launches &&
+		       !new_modes(e);
 	r = e->d->launch(e->kernel, e->blocks, 1, 1,
 			 (e->warps + 1) * MKD_LANES, 1, 1, 0, e->stream, args,
 			 NULL);

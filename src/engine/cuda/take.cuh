@@ -3,16 +3,22 @@
  * Who serves which tickets.
  *
  * A worker claims the next tickets of a queue with one atomic add, before
- * anybody has published them, and polls their slots alone: a line that two
- * workers poll is slow for both. It can give back its newest tickets by a
- * compare-and-swap of the same counter, as long as nobody claimed past them;
- * what cannot be given back that way is left in an orphan word, from where
- * any worker takes it. So a ticket below `next` always has one owner, and a
- * worker is never bound to a queue where nothing happens.
+ * anybody has published them, and polls their slots alone: reads of host
+ * memory by different warps wait for each other if they fall into the same
+ * 512 bytes, and only one of them is on the bus at a time (measured on an
+ * H200: docs/design.md). So light work is claimed in runs of MKD_SEATS slots
+ * that begin at such a boundary, and no word of the host that changes rarely
+ * is read by workers at all: the monitor looks at it for them. A worker can
+ * give back its newest tickets by a compare-and-swap of the same counter, as
+ * long as nobody claimed past them; what cannot be given back that way is
+ * left in an orphan word, from where any worker takes it. So a ticket below
+ * `next` always has one owner, and a worker is never bound to a queue where
+ * nothing happens.
  *
  * How many wait on a queue follows `window`: a few tickets past the last one
  * that was seen published when it is quiet, many in a burst. Workers without
- * seats look over the queues in device memory, where that costs nobody.
+ * seats look over the queues in device memory: some of them, the scouts,
+ * every now and then, the others less often.
  *
  * Where there are hardly more workers than queues, nobody waits on a queue:
  * workers look at the next slots of 32 queues in one go, and claim what they
@@ -44,20 +50,33 @@ MKD_FN uint32_t mkd_low_seat(const struct mkd_warp *w)
 /* So many tickets past the hint are waited for even when nothing happens. */
 MKD_FN uint32_t mkd_floor(const struct mkd_warp *w, bool light)
 {
-	return light ? w->l->tuning.floor : w->l->tuning.floor_heavy;
+	return light ? mkd_launched.tuning.floor :
+		       mkd_launched.tuning.floor_heavy;
 }
 
 /* Lately every slot was one that a lane serves by itself. */
-MKD_FN bool mkd_light(uint64_t heavy, uint64_t next)
+MKD_FN bool mkd_light(uint32_t heavy, uint64_t next)
 {
-	return !heavy || next - heavy > 256u;
+	return !heavy || (uint32_t)next - heavy > 256u;
 }
 
-/* There are hardly more workers than queues: nobody can stay on a queue. */
-MKD_FN bool mkd_crowded(const struct mkd_warp *w)
+/* Tickets of one claim of light work: up to the next boundary. Who claims at
+ * the same time may get the boundary wrong, once. */
+MKD_FN uint32_t mkd_run_of(const struct mkd_warp *w, uint64_t next)
 {
-	return w->places > 1u &&
-	       (uint64_t)w->places * 4u >= (uint64_t)w->l->workers_count * 3u;
+	uint32_t batch = mkd_launched.tuning.batch;
+
+	return batch - (uint32_t)next % batch;
+}
+
+/* The number of places changed. Where there are hardly more workers than
+ * queues, nobody can stay on a queue. */
+MKD_FN void mkd_set_crowd(struct mkd_warp *w, uint32_t places)
+{
+	uint64_t all = mkd_launched.workers_count;
+
+	w->places = places;
+	w->crowded = places > 1u && (uint64_t)places * 4u >= all * 3u;
 }
 
 /* Is the slot of this ticket there? Its first unit is enough to know. */
@@ -77,7 +96,7 @@ MKD_FN bool mkd_published(const struct mkd_queue *q, uint64_t relative)
 MKD_FN bool mkd_volunteer(const struct mkd_warp *w, uint32_t place,
 			  uint32_t needed)
 {
-	uint32_t all = w->l->workers_count;
+	uint32_t all = mkd_launched.workers_count;
 
 	return all <= 16u || needed * 2u >= all ||
 	       mkd_hash(w->index, w->salt + place) % all < needed * 2u;
@@ -85,30 +104,29 @@ MKD_FN bool mkd_volunteer(const struct mkd_warp *w, uint32_t place,
 
 MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
 {
-	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+	struct mkd_queue *q = (struct mkd_queue *)mkd_launched.queues + place;
 	struct mkd_look look = { MKD_NEED_NONE, 0, 0, 0 };
-	struct mkd_unit a, b, c, d;
-	uint64_t next, hint, heavy;
+	struct mkd_unit a, b;
+	uint64_t next, hint;
 	uint32_t window, n;
+	bool light;
 	int64_t gap;
 
 	if (place >= w->places)
 		return look;
 	a = mkd_load16((uint64_t)q);
 	b = mkd_load16((uint64_t)q + 16);
-	c = mkd_load16((uint64_t)q + 32);
-	d = mkd_load16((uint64_t)q + 48);
-	if ((b.y & ~(uint32_t)MKD_SHUT) != MKD_OPEN)
+	if ((b.y & ~MKD_FLAGS) != MKD_OPEN)
 		return look;
 	next = a.x | (uint64_t)a.y << 32;
 	hint = a.z | (uint64_t)a.w << 32;
 	window = b.x;
-	heavy = b.z | (uint64_t)b.w << 32;
-	n = mkd_light(heavy, next) ? w->l->tuning.batch : 1u;
+	light = mkd_light(b.z, next);
+	n = light ? mkd_launched.tuning.batch : 1u;
 	gap = (int64_t)(next - hint);
-	look.tickets = n;
-	look.eager = window > mkd_floor(w, n > 1u);
-	if (c.x | c.y | c.z | c.w | d.x | d.y | d.z | d.w)
+	look.tickets = light ? mkd_run_of(w, next) : 1u;
+	look.eager = window > mkd_floor(w, light);
+	if (b.w)
 		look.need = MKD_NEED_ORPHAN;
 	else if (gap <= 0 && mkd_volunteer(w, place, 4u +
 			(uint32_t)((int64_t)window - gap) / n))
@@ -116,7 +134,7 @@ MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
 	else if (gap <= (int64_t)(window / 2u) &&
 		 mkd_volunteer(w, place, 1u + (window - (uint32_t)gap) / n))
 		look.need = MKD_NEED_ROOM;
-	if (look.need && look.need < MKD_NEED_ORPHAN && mkd_crowded(w) &&
+	if (look.need && look.need < MKD_NEED_ORPHAN && w->crowded &&
 	    !mkd_published(q, next))
 		look.need = MKD_NEED_NONE;
 	if (look.need)
@@ -148,11 +166,11 @@ MKD_FN uint32_t mkd_choose(struct mkd_warp *w, uint32_t among,
 /* What the hot path needs of the queue. */
 MKD_FN void mkd_enter(struct mkd_warp *w, uint32_t place)
 {
-	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+	struct mkd_queue *q = (struct mkd_queue *)mkd_launched.queues + place;
 
 	w->q = q;
 	w->place = place;
-	w->window = w->l->tuning.window; /* until the first poll tells */
+	w->window = ~0u >> 1; /* until the first poll tells */
 	if (w->known_place == place)
 		return;
 	w->known_place = place;
@@ -177,18 +195,22 @@ MKD_FN void mkd_sit(struct mkd_warp *w, uint64_t packed)
 	w->base = packed >> 8;
 	w->want = mkd_seats_spread((uint32_t)packed & 0xffu);
 	w->count = (mkd_highest(w->want) >> 2) + 1u;
+	w->light = w->count > 1u || mkd_launched.tuning.batch == 1u;
+	w->fresh = MKD_SPREAD;
 }
 
 /* Take over what somebody left in an orphan word. */
 MKD_FN bool mkd_adopt(struct mkd_warp *w, uint32_t place)
 {
-	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+	struct mkd_queue *q = (struct mkd_queue *)mkd_launched.queues + place;
 	uint64_t packed = 0;
 
 	if (!w->lane)
 		for (uint32_t i = 0; i < MKD_ORPHANS && !packed; i++)
 			if (mkd_load64(&q->orphan[i]))
 				packed = mkd_swap64(&q->orphan[i], 0);
+	if (packed)
+		mkd_add32(&q->orphans, ~0u);
 	packed = mkd_shfl64(packed, 0);
 	if (!packed)
 		return false;
@@ -200,7 +222,7 @@ MKD_FN bool mkd_adopt(struct mkd_warp *w, uint32_t place)
 
 MKD_FN bool mkd_claim(struct mkd_warp *w, uint32_t place, uint32_t tickets)
 {
-	struct mkd_queue *q = (struct mkd_queue *)w->l->queues + place;
+	struct mkd_queue *q = (struct mkd_queue *)mkd_launched.queues + place;
 	uint64_t base = 0;
 
 	if (!w->lane)
@@ -209,8 +231,26 @@ MKD_FN bool mkd_claim(struct mkd_warp *w, uint32_t place, uint32_t tickets)
 	w->base = mkd_shfl64(base, 0);
 	w->hint = w->base;
 	w->count = tickets;
+	w->light = tickets > 1u || mkd_launched.tuning.batch == 1u;
 	w->want = mkd_seat_mask(tickets);
+	w->fresh = MKD_SPREAD;
 	return true;
+}
+
+/*
+ * The queue just gave us slots, and more is coming: take its next tickets
+ * without looking around first. Now and then look anyway, for the sake of
+ * the others.
+ */
+MKD_FN bool mkd_go_on(struct mkd_warp *w)
+{
+	int64_t gap = (int64_t)(w->next - w->hint);
+
+	if (!w->eager || !w->light || w->halted || w->queue_state != MKD_OPEN ||
+	    gap >= (int64_t)w->window || w->crowded ||
+	    ++w->streak > mkd_launched.tuning.streak)
+		return false;
+	return mkd_claim(w, w->place, mkd_run_of(w, w->next));
 }
 
 /* Look for seats. */
@@ -220,6 +260,7 @@ MKD_FN bool mkd_find(struct mkd_warp *w)
 	uint32_t at;
 
 	w->salt++;
+	w->streak = 0;
 	at = chunks > 1u ? mkd_hash(w->index, w->salt) % chunks : 0;
 	for (uint32_t i = 0; i < chunks; i++) {
 		uint32_t place = at * MKD_LANES;
@@ -232,9 +273,10 @@ MKD_FN bool mkd_find(struct mkd_warp *w)
 		if (!need)
 			continue;
 		pick = mkd_choose(w, among, &look);
-		w->fresh = MKD_SPREAD;
 		w->halted = false;
-		w->eager = mkd_shfl(look.eager, pick) != 0;
+		w->quiet = 0;
+		w->eager = mkd_shfl(look.eager, pick) ||
+			   (w->eager && w->place == place + pick);
 		if (need == MKD_NEED_ORPHAN ?
 			    mkd_adopt(w, place + pick) :
 			    mkd_claim(w, place + pick,
@@ -251,7 +293,8 @@ MKD_FN bool mkd_return(struct mkd_warp *w)
 	uint32_t low = mkd_low_seat(w);
 	bool done = false;
 
-	if (w->want != (mkd_seat_mask(w->count) & ~mkd_seat_mask(low)))
+	if (!w->want ||
+	    w->want != (mkd_seat_mask(w->count) & ~mkd_seat_mask(low)))
 		return false;
 	if (!w->lane)
 		done = mkd_cas64(&w->q->next, w->base + w->count,
@@ -278,6 +321,8 @@ MKD_SLOW bool mkd_drop_away(struct mkd_warp *w)
 			for (uint32_t k = 0; k < MKD_ORPHANS && !done; k++)
 				done = !mkd_cas64(&w->q->orphan[k], 0,
 						  mkd_packed(w));
+		if (done)
+			mkd_add32(&w->q->orphans, 1);
 		if (mkd_shfl(done, 0)) {
 			w->want = 0;
 			return true;
@@ -297,24 +342,74 @@ MKD_FN bool mkd_drop(struct mkd_warp *w)
 	return done;
 }
 
+/*
+ * Seats in an orphan word, with every other worker waiting like us, would
+ * never be looked at: leave ours there and take those. With up those that
+ * begin last, if behind this ticket; otherwise any that begin before it. If
+ * the two sets overlap we trade back and forth, and look at each in turn.
+ */
+MKD_SLOW void mkd_trade_away(struct mkd_warp *w, uint64_t relative, bool up)
+{
+	uint64_t mine = mkd_packed(w), theirs = 0, low = relative;
+	uint32_t at = MKD_ORPHANS;
+
+	if (!w->lane)
+		for (uint32_t i = 0; i < MKD_ORPHANS; i++) {
+			theirs = mkd_load64(&w->q->orphan[i]);
+			if (!theirs || (up ? mkd_packed_low(theirs) <= low :
+					     mkd_packed_low(theirs) >= low))
+				continue;
+			low = mkd_packed_low(theirs);
+			at = i;
+		}
+	if (mkd_shfl(at, 0) == MKD_ORPHANS)
+		return;
+	theirs = 0;
+	if (!w->lane) {
+		theirs = mkd_swap64(&w->q->orphan[at], mine);
+		/* somebody took what was in it meanwhile */
+		if (!theirs)
+			mkd_add32(&w->q->orphans, 1);
+	}
+	theirs = mkd_shfl64(theirs, 0);
+	w->want = 0;
+	if (theirs)
+		mkd_sit(w, theirs);
+}
+
+MKD_FN void mkd_trade(struct mkd_warp *w, uint64_t relative, bool up)
+{
+	struct mkd_warp copy = *w;
+
+	mkd_trade_away(&copy, relative, up);
+	*w = copy;
+}
+
 /* Nothing came for a while: make yourself useful elsewhere? */
 MKD_FN void mkd_consider_leaving(struct mkd_warp *w)
 {
-	bool light = w->count > 1u;
-	uint32_t floor = mkd_floor(w, light);
+	uint32_t floor = mkd_floor(w, w->light);
 	int64_t ahead = (int64_t)(w->base + mkd_low_seat(w) - w->hint);
 
 	if (w->halted)
 		return;
-	if (mkd_crowded(w)) {
+	if (w->crowded) {
 		if (w->quiet > 2u)
 			mkd_drop(w);
 		return;
 	}
-	if (w->quiet < w->l->tuning.patience || w->quiet & 3u)
+	if (w->quiet < mkd_launched.tuning.patience)
 		return;
-	if (ahead < (int64_t)floor || !mkd_return(w))
+	if (ahead < (int64_t)floor)
 		return;
+	/* what lies in an orphan word above ours holds all below it here:
+	 * take that, and try to give it back */
+	if (!mkd_return(w)) {
+		if (w->orphans)
+			mkd_trade(w, w->base, true);
+		mkd_return(w);
+		return;
+	}
 	if (!w->lane && w->window != floor)
 		mkd_store32(&w->q->window, floor);
 }

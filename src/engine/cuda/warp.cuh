@@ -17,10 +17,11 @@
 #define MKD_SPREAD 0x11111111u
 #define MKD_WARPS_MAX 31u /* that work, of one block */
 
-/* Which slots a worker ran since its counters were last written: one kind
- * only, as opcode | tenant << 8 | priority << 16, or these. */
-#define MKD_KEY_NONE 0xffffffffu
-#define MKD_KEY_MANY 0xfffffffeu
+/* The kind of a slot, for the counters; or that it names a number that is
+ * nobody's, and is counted under nobody's. */
+#define MKD_KEY(opcode, tenant, priority) \
+	((opcode) | (tenant) << 8 | (priority) << 16)
+#define MKD_KEY_NOBODY 0xffffffffu
 
 struct mkd_warp {
 	const struct mkd_launch *l;
@@ -34,27 +35,50 @@ struct mkd_warp {
 	uint32_t place;
 	uint32_t want;  /* not answered yet */
 	uint32_t count; /* base + count: one past the highest ever held */
+	bool light;     /* claimed when all was light */
 	uint64_t base;
 	/* of q, while place is known_place */
 	uint32_t known_place;
 	uint32_t mask, shift, queue_index;
 	uint64_t slots, completions, block, first, skip;
 	/* as last read */
-	uint64_t hint;
-	uint32_t window, queue_state;
+	uint64_t next, hint;
+	uint32_t window, queue_state, orphans;
+	struct mkd_unit news; /* this lane's: struct mkd_poll */
 	uint32_t epoch, places;
 	/* manners */
 	uint32_t fresh; /* seats whose slots were not read yet */
-	bool eager;  /* much is coming: read all seats, not the next few */
+	bool eager;  /* much is coming */
+	bool one;    /* the next slot is ours, and will come alone */
+	bool wide;   /* look at all seats nevertheless */
 	bool halted; /* the queue is about to go */
+	bool nops;   /* MK_OP_NOP is in the table */
+	bool scout;  /* sleeps little */
+	bool crowded; /* nobody can stay on a queue */
 	uint32_t quiet; /* polls since something came */
+	uint32_t streak; /* claims since we looked elsewhere */
+	uint32_t singles; /* slots that came alone, in a row */
 	uint32_t salt, nap;
-	uint32_t key, unflushed;
+	/* slots answered: all of one kind, not in the counters yet */
+	uint32_t key, tally;
+	bool mixed;         /* the counters have several kinds, not flushed */
+	uint32_t unflushed; /* slots that the host does not know of */
+	uint32_t stale;     /* rounds since it was told */
 };
 
 /* Of the block. */
 MKD_SHARED struct mkd_launch mkd_launched;
-MKD_SHARED uint16_t mkd_table[MK_OPCODES];
+MKD_SHARED uint32_t mkd_open; /* a warp calls the others: block.cuh */
+
+/* What an opcode runs now. The table changes under our eyes: whoever takes an
+ * entry out waits until no worker runs what it named. */
+MKD_FN uint32_t mkd_entry(const struct mkd_state *state, uint32_t opcode)
+{
+	uint32_t two = mkd_load32((const uint32_t *)state->table +
+				  opcode % MK_OPCODES / 2u);
+
+	return opcode & 1u ? two >> 16 : two & 0xffffu;
+}
 
 MKD_FN uint32_t mkd_seat_mask(uint32_t count)
 {
@@ -103,54 +127,83 @@ MKD_FN uint32_t mkd_mark(const struct mkd_warp *w, uint64_t ticket)
 /* ---- counters ---------------------------------------------------------- */
 
 /*
- * Counters are kept in device memory and written to the shared memory when
- * the worker has a moment, and when it leaves: a write over the bus for every
- * slot would cost more than the slot.
+ * Slots of one kind are counted in registers. Other counts are kept in device
+ * memory, and all of them are written to the shared memory when the worker
+ * has a moment, every thousand rounds at the latest, and when it leaves: a
+ * write over the bus for every slot would cost more than the slot.
  */
+
+MKD_FN void mkd_count_one(struct mk_worker_block *c, uint32_t key, uint32_t n)
+{
+	mkd_tally(&c->tenant[key >> 8 & 0xffu], n);
+	mkd_tally(&c->priority[key >> 16], n);
+	mkd_tally(&c->opcodes[key & 0xffu], n);
+	mkd_tally(&c->slots, n);
+}
+
+/* Not all of them are of the kind that is counted in registers. */
+MKD_SLOW void mkd_count_away(const struct mkd_warp *w, bool mine,
+			     uint32_t opcode, uint32_t tenant,
+			     uint32_t priority)
+{
+	struct mk_worker_block *c = w->counters;
+
+	if (!w->lane && w->tally)
+		mkd_count_one(c, w->key, w->tally);
+	if (!mine)
+		return;
+	mkd_tally(&c->slots, 1);
+	if (tenant < MK_TENANTS)
+		mkd_tally(&c->tenant[tenant], 1);
+	if (priority < MK_PRIORITIES)
+		mkd_tally(&c->priority[priority], 1);
+	if (opcode < MK_OPCODES)
+		mkd_tally(&c->opcodes[opcode], 1);
+}
+
+/* These lanes answered a slot each. */
 MKD_FN void mkd_count(struct mkd_warp *w, bool mine, uint32_t opcode,
 		      uint32_t tenant, uint32_t priority, bool failed,
 		      bool refused)
 {
-	struct mk_worker_block *c = w->counters;
-	uint32_t all = mkd_ballot(mine);
-	uint32_t bad = mkd_ballot(mine && failed);
-	uint32_t not_run = mkd_ballot(mine && refused);
-	uint32_t key, one;
+	uint32_t all = mkd_ballot(mine), n = mkd_bits(all), one, odd;
+	uint32_t key = opcode < MK_OPCODES && tenant < MK_TENANTS &&
+				       priority < MK_PRIORITIES ?
+			       MKD_KEY(opcode, tenant, priority) :
+			       MKD_KEY_NOBODY;
 
-	key = opcode | tenant << 8 | priority << 16;
-	/* one that names nobody's number is counted under nobody's */
-	if (opcode >= MK_OPCODES || tenant >= MK_TENANTS ||
-	    priority >= MK_PRIORITIES)
-		key = MKD_KEY_MANY;
-	if (mine && tenant < MK_TENANTS)
-		mkd_add64(&c->tenant[tenant], 1);
-	if (mine && priority < MK_PRIORITIES)
-		mkd_add64(&c->priority[priority], 1);
-	if (mine && opcode < MK_OPCODES)
-		mkd_add64(&c->opcodes[opcode], 1);
-	if (!w->lane) {
-		mkd_add64(&c->slots, mkd_bits(all));
-		if (bad)
-			mkd_add64(&c->failed, mkd_bits(bad));
-		if (not_run)
-			mkd_add64(&c->cancelled, mkd_bits(not_run));
-	}
 	one = mkd_shfl(key, mkd_lowest(all));
-	if (mkd_ballot(mine && key != one) ||
-	    (w->key != MKD_KEY_NONE && w->key != one))
-		w->key = MKD_KEY_MANY;
-	else
+	odd = mkd_ballot(mine && (key != one || key == MKD_KEY_NOBODY ||
+				  failed));
+	w->unflushed += n;
+	if (!odd && (!w->tally || w->key == one)) {
 		w->key = one;
-	w->unflushed += mkd_bits(all);
+		w->tally += n;
+	} else {
+		struct mkd_warp copy = *w;
+
+		mkd_count_away(&copy, mine, opcode, tenant, priority);
+		if (mine && failed)
+			mkd_tally(&w->counters->failed, 1);
+		if (mine && refused)
+			mkd_tally(&w->counters->cancelled, 1);
+		w->mixed = true;
+		w->tally = 0;
+	}
 }
 
-MKD_FN void mkd_flush_word(const struct mkd_warp *w, uint32_t word)
+/* A word of the counters to the shared memory, and n more. */
+MKD_FN void mkd_flush_word(const struct mkd_warp *w, uint32_t word, uint32_t n)
 {
 	uint64_t *from = (uint64_t *)w->counters + word;
-	uint64_t *to = (uint64_t *)(w->l->region + w->l->blocks_offset) +
+	uint64_t *to = (uint64_t *)(mkd_launched.region +
+				    mkd_launched.blocks_offset) +
 		       (uint64_t)w->index * (sizeof(*w->counters) / 8) + word;
+	uint64_t v = mkd_load64(from) + n;
 
-	mkd_store64(to, mkd_load64(from));
+	if (n)
+		mkd_store64(from, v);
+	mkd_store64(to, v);
 }
 
 #define MKD_WORD_OF(field) \
@@ -159,30 +212,31 @@ MKD_FN void mkd_flush_word(const struct mkd_warp *w, uint32_t word)
 /* The number of slots last: who finds it finds the others. */
 MKD_SLOW void mkd_flush_away(const struct mkd_warp *w)
 {
-	uint32_t words = sizeof(*w->counters) / 8u;
-	uint32_t word = MKD_WORD_OF(failed);
+	uint32_t words = sizeof(*w->counters) / 8u, word;
 
-	mkd_syncwarp();
-	mkd_fence();
-	switch (w->lane) {
-	case 1: word = MKD_WORD_OF(cancelled); break;
-	case 2: word = MKD_WORD_OF(tenant) + (w->key >> 8 & 0xffu); break;
-	case 3: word = MKD_WORD_OF(priority) + (w->key >> 16 & 7u); break;
-	case 4: word = MKD_WORD_OF(opcodes) + (w->key & 0xffu); break;
-	default: break;
-	}
-	if (w->key != MKD_KEY_MANY) {
-		if (w->lane < 5)
-			mkd_flush_word(w, word);
-	} else {
+	if (w->mixed) {
+		if (!w->lane && w->tally)
+			mkd_count_one(w->counters, w->key, w->tally);
+		mkd_fence();
+		mkd_syncwarp();
 		for (word = MKD_WORD_OF(failed) + w->lane; word < words;
 		     word += MKD_LANES)
-			mkd_flush_word(w, word);
+			mkd_flush_word(w, word, 0);
+	} else if (w->lane == 1) {
+		mkd_flush_word(w, MKD_WORD_OF(tenant) + (w->key >> 8 & 0xffu),
+			       w->tally);
+	} else if (w->lane == 2) {
+		mkd_flush_word(w, MKD_WORD_OF(priority) + (w->key >> 16),
+			       w->tally);
+	} else if (w->lane == 3) {
+		mkd_flush_word(w, MKD_WORD_OF(opcodes) + (w->key & 0xffu),
+			       w->tally);
 	}
 	mkd_syncwarp();
 	if (!w->lane) {
 		mkd_release();
-		mkd_flush_word(w, MKD_WORD_OF(slots));
+		mkd_flush_word(w, MKD_WORD_OF(slots),
+			       w->mixed ? 0 : w->tally);
 	}
 	mkd_syncwarp();
 }
@@ -192,12 +246,13 @@ MKD_FN void mkd_flush(struct mkd_warp *w)
 {
 	struct mkd_warp copy;
 
-	if (w->key == MKD_KEY_NONE)
+	w->stale = 0;
+	if (!w->unflushed)
 		return;
 	copy = *w;
 	mkd_flush_away(&copy);
-	w->key = MKD_KEY_NONE;
-	w->unflushed = 0;
+	w->unflushed = w->tally = 0;
+	w->mixed = false;
 }
 
 #endif
