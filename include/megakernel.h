@@ -739,8 +739,7 @@ enum mk_module_flags {
  *                          text. A .mkm file needs no compiler.
  * @retval -MK_ECOMPILE     it does not compile; the compiler's messages are
  *                          in mk_error_last()->text.
- * @retval -MK_EMODULE      it has no handler, or more than 200, or is of
- *                          another ABI version.
+ * @retval -MK_EMODULE      no handler, over 200, or of another ABI version.
  * @retval -MK_ECLASH       a handler of one of its names is loaded already.
  * @retval -ENOSPC          there is no opcode left.
  */
