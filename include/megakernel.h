@@ -178,7 +178,7 @@ struct mk_ctx_params {
 				 * least 1 ms; MK_FOREVER: never */
 	uint64_t grace_ns;      /* if it has not ended this much later the
 				 * worker process is killed; 0: a tenth of
-				 * hang_ns, or 1 s if that is less */
+				 * hang_ns, from 50 ms to 1 s */
 	const char *evidence_dir; /* what was going on at each loss is written
 				 * into files here; NULL: mk_ctx_evidence()
 				 * only */

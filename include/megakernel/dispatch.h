@@ -157,7 +157,9 @@ mk_output_find(const struct mk_output_buffer *buffer, uint32_t n, uint32_t part)
 /* ---- parameters -------------------------------------------------------- */
 
 enum mk_recover {
-	MK_RECOVER_ONCE = 0, /* mk_ctx_recover(), then try again, once */
+	MK_RECOVER_ONCE = 0, /* mk_ctx_recover(), then try again, once. With
+			      * recovery BUDGET the context comes back by
+			      * itself: up to four tries in all */
 	MK_RECOVER_NEVER = 1
 };
 

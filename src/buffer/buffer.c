@@ -216,6 +216,8 @@ int mk_buffer_open(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 {
 	struct mk_buffer_entry *e;
 	uint32_t index;
+	uint64_t mark;
+	bool again;
 	int r;
 
 	pthread_mutex_lock(&ctx->lock);
@@ -232,7 +234,17 @@ int mk_buffer_open(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 	e->size = bytes;
 	e->flags = flags;
 	e->import = import;
-	r = entry_open(ctx, index, operation);
+	do {
+		mark = mk_load_relaxed(&ctx->restarts);
+		r = entry_open(ctx, index, operation);
+		again = r && mk_ctx_again(ctx, r, mark);
+		/* the table may have moved meanwhile */
+		e = &ctx->buffers.entry[index];
+		if (r) {
+			free(e->mirror);
+			e->mirror = NULL;
+		}
+	} while (again);
 	if (r) {
 		e->import = NULL; /* the caller's again */
 		entry_give(ctx, index);

@@ -28,6 +28,7 @@
 #define SHARED_MAX (1ull << 32) /* offsets in a block are 32-bit */
 #define RESTARTS_MAX (1u << 30)
 #define HANG_LEAST_NS 1000000u
+#define GRACE_LEAST_NS 50000000u /* a thread may wait so long for its core */
 #define NS_PER_S 1000000000ull
 
 static int bad(const char *field, uint64_t value, const char *limit)
@@ -66,6 +67,7 @@ static uint64_t default_heap(uint64_t shared)
 static int loss_params(struct mk_ctx_params *p)
 {
 	bool process = p->isolation == MK_ISOLATION_PROCESS;
+	bool given_grace = p->grace_ns;
 
 	if (!p->recovery)
 		p->recovery = process ? MK_RECOVERY_BUDGET : MK_RECOVERY_OFF;
@@ -78,8 +80,11 @@ static int loss_params(struct mk_ctx_params *p)
 	if (!p->hang_ns)
 		p->hang_ns = 30 * NS_PER_S;
 	if (!p->grace_ns)
-		p->grace_ns = p->hang_ns / 10 < NS_PER_S ? p->hang_ns / 10 :
-							   NS_PER_S;
+		p->grace_ns = p->hang_ns / 10;
+	if (!given_grace && p->grace_ns > NS_PER_S)
+		p->grace_ns = NS_PER_S;
+	if (!given_grace && p->grace_ns < GRACE_LEAST_NS)
+		p->grace_ns = GRACE_LEAST_NS;
 	if (p->recovery > MK_RECOVERY_BUDGET)
 		return bad("recovery", p->recovery,
 			   "a value of enum mk_recovery");

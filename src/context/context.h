@@ -200,6 +200,19 @@ int mk_ctx_ready(struct mk_ctx *ctx, const char *operation);
  * its way back. Nothing looked up before stays valid. */
 void mk_ctx_await(struct mk_ctx *ctx);
 
+/*
+ * A command failed with `code`. If that was because the device was lost, and
+ * the context comes back by itself: wait for that, and then the command is to
+ * be given again, true. `mark` is mk_ctx.restarts from before the command.
+ * Under ctx->lock, which it lets go meanwhile.
+ */
+bool mk_ctx_again(struct mk_ctx *ctx, int code, uint64_t mark);
+
+/* Under no lock: wait until the context has been brought back since `mark`.
+ * 0, -ETIME, or -MK_EDEVLOST: it will not be. */
+int mk_ctx_await_restart(struct mk_ctx *ctx, uint64_t mark,
+			 uint64_t deadline_ns, const char *operation);
+
 /* Take ctx->lock and wait until the context is alive or lost, but not beyond
  * the deadline: then -ETIME, and the lock is not held. */
 int mk_ctx_lock_until(struct mk_ctx *ctx, uint64_t deadline_ns,

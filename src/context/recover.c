@@ -71,6 +71,45 @@ int mk_ctx_ready(struct mk_ctx *ctx, const char *operation)
 	return mk_ctx_check(ctx, operation);
 }
 
+bool mk_ctx_again(struct mk_ctx *ctx, int code, uint64_t mark)
+{
+	struct timespec nap = { 0, 20000 };
+
+	if (code != -MK_EDEVLOST || ctx->isolation != MK_ISOLATION_PROCESS)
+		return false;
+	/* the command may have failed before the watcher told us why; it
+	 * takes no lock that we hold */
+	while (mk_keeper_will_restart(ctx) &&
+	       mk_load_acquire(&ctx->lost) == MK_ALIVE &&
+	       mk_load_acquire(&ctx->restarts) == mark)
+		nanosleep(&nap, NULL);
+	mk_ctx_await(ctx);
+	return mk_load_acquire(&ctx->restarts) != mark &&
+	       mk_load_acquire(&ctx->lost) == MK_ALIVE;
+}
+
+int mk_ctx_await_restart(struct mk_ctx *ctx, uint64_t mark,
+			 uint64_t deadline_ns, const char *operation)
+{
+	struct timespec nap = { 0, 20000 };
+	int r;
+
+	for (;;) {
+		r = mk_ctx_lock_until(ctx, deadline_ns, operation);
+		if (r)
+			return r;
+		r = mk_ctx_check(ctx, operation);
+		pthread_mutex_unlock(&ctx->lock);
+		if (r || mk_load_acquire(&ctx->restarts) != mark)
+			return r;
+		if (!mk_time_left(deadline_ns))
+			return mk_error_set(-ETIME, 0, operation,
+					    "the device has not come back in "
+					    "time");
+		nanosleep(&nap, NULL); /* the watcher is about to tell */
+	}
+}
+
 int mk_ctx_lock_until(struct mk_ctx *ctx, uint64_t deadline_ns,
 		      const char *operation)
 {

@@ -127,45 +127,57 @@ int mk_flight_send(struct mk_flight *f, const struct mk_slot *slot,
 	return r < 0 ? r : 0;
 }
 
-uint64_t mk_loss_mark(struct mk_ctx *ctx)
+/* Where the context comes back by itself it may be lost again, for a reason
+ * that has nothing to do with this dispatch; or it is the reason. */
+#define TRIES_MOST 4u
+
+void mk_loss_try(struct mk_ctx *ctx, struct mk_tries *t)
 {
-	return mk_load_acquire(&ctx->restarts);
+	t->mark = mk_load_acquire(&ctx->restarts);
+	t->count++;
 }
 
-bool mk_loss_result(struct mk_ctx *ctx, uint64_t mark, int32_t result)
+bool mk_loss_result(struct mk_ctx *ctx, const struct mk_tries *t,
+		    int32_t result)
 {
 	if (result != -MK_ENOTRUN && result != -MK_EMAYRUN)
 		return false;
 	/* else a handler's own idea of a result */
 	return mk_load_acquire(&ctx->lost) ||
-	       mk_load_acquire(&ctx->restarts) != mark;
+	       mk_load_acquire(&ctx->restarts) != t->mark;
+}
+
+static bool lost_for_good(const char *operation, const char *why)
+{
+	mk_error_set(-MK_EDEVLOST, 0, operation,
+		     "the device was lost and not recovered: %.800s", why);
+	return false;
 }
 
 bool mk_loss_recover(struct mk_ctx *ctx, const struct mk_dispatch_params *p,
-		     const char *operation, uint64_t deadline_ns,
-		     struct mk_dispatch_stats *stats)
+		     const struct mk_tries *t, const char *operation,
+		     uint64_t deadline_ns, struct mk_dispatch_stats *stats)
 {
-	const char *why = "params.recover says never";
-	char text[256];
+	bool by_itself = ctx->recovery != MK_RECOVERY_OFF;
+	unsigned most = ctx->recovery == MK_RECOVERY_BUDGET ? TRIES_MOST : 2;
+	struct mk_error why;
 	int r;
 
-	if (stats->recovered_after_device_loss)
-		why = "it was lost again after one recovery";
-	if (!stats->recovered_after_device_loss &&
-	    p->recover == MK_RECOVER_ONCE) {
-		r = mk_ctx_recover(ctx, mk_time_left(deadline_ns));
-		/* somebody else may have been first */
-		if (r >= 0 || r == -EALREADY) {
-			stats->recovered_after_device_loss = true;
-			return true;
-		}
-		/* the text lives in the record that is written next */
-		snprintf(text, sizeof(text), "%.255s", mk_error_last()->text);
-		why = text;
+	if (p->recover != MK_RECOVER_ONCE)
+		return lost_for_good(operation, "params.recover says never");
+	if (t->count >= most)
+		return lost_for_good(operation, "it was lost in every try");
+	r = by_itself ? mk_ctx_await_restart(ctx, t->mark, deadline_ns,
+					     operation) :
+			mk_ctx_recover(ctx, mk_time_left(deadline_ns));
+	/* somebody else may have been first */
+	if (r >= 0 || r == -EALREADY) {
+		stats->recovered_after_device_loss = true;
+		return true;
 	}
-	mk_error_set(-MK_EDEVLOST, 0, operation,
-		     "the device was lost and not recovered: %s", why);
-	return false;
+	/* the text lives in the record that is written next */
+	why = *mk_error_last();
+	return lost_for_good(operation, why.text);
 }
 
 static int params_bad(const char *operation, const char *field, uint32_t value,

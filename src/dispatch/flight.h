@@ -52,20 +52,27 @@ void mk_flight_end(struct mk_flight *f, struct mk_dispatcher *d, int code);
 
 /* ---- lost devices ------------------------------------------------------ */
 
-/* The restarts of the context, to compare later. */
-uint64_t mk_loss_mark(struct mk_ctx *ctx);
+/* The tries of one dispatch. */
+struct mk_tries {
+	uint64_t mark;  /* restarts of the context before this one */
+	unsigned count; /* that were begun */
+};
 
-/* Was this result made up because the device was lost since the mark? */
-bool mk_loss_result(struct mk_ctx *ctx, uint64_t mark, int32_t result);
+/* Another one begins. */
+void mk_loss_try(struct mk_ctx *ctx, struct mk_tries *t);
+
+/* Was this result made up because the device was lost during this try? */
+bool mk_loss_result(struct mk_ctx *ctx, const struct mk_tries *t,
+		    int32_t result);
 
 /*
- * Bring the device back, if the policy says so and it is the first try:
- * true, and it is noted in stats. False: the error is set and the dispatch
- * has to return -MK_EDEVLOST.
+ * Bring the device back, or wait until the context has done so by itself, if
+ * the policies say so: true, and it is noted in stats. False: the error is set
+ * and the dispatch has to return -MK_EDEVLOST.
  */
 bool mk_loss_recover(struct mk_ctx *ctx, const struct mk_dispatch_params *p,
-		     const char *operation, uint64_t deadline_ns,
-		     struct mk_dispatch_stats *stats);
+		     const struct mk_tries *t, const char *operation,
+		     uint64_t deadline_ns, struct mk_dispatch_stats *stats);
 
 /* ---- parameters and cost, for every kind of dispatch ------------------- */
 

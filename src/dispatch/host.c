@@ -81,7 +81,7 @@ static void landed(void *arg, uint32_t item, const struct mk_completion *c)
 {
 	struct mk_host_dispatch *h = arg;
 
-	if (mk_loss_result(h->ctx, h->loss_mark, c->result))
+	if (mk_loss_result(h->ctx, &h->tries, c->result))
 		h->lost_answers = true;
 	answer(h, item, c->result, c->value);
 }
@@ -156,7 +156,6 @@ static int run_once(struct mk_host_dispatch *h, struct mk_queue *q)
 
 	h->answered = 0;
 	h->lost_answers = false;
-	h->loss_mark = mk_loss_mark(h->ctx);
 	memset(h->answers, 0, h->ring->published * sizeof(*h->answers));
 	for (int part = 0; part < (int)MK_PARTS; part++)
 		h->stats.input_bytes += h->bytes[part];
@@ -206,6 +205,7 @@ static int run(struct mk_host_dispatch *h)
 	int r;
 
 	do {
+		mk_loss_try(h->ctx, &h->tries);
 		r = get_queue(h, &q);
 		if (!r)
 			r = run_once(h, q);
@@ -214,7 +214,8 @@ static int run(struct mk_host_dispatch *h)
 		if (r < 0)
 			mk_flight_end(&h->flight, h->d, r);
 	} while (r == -MK_EDEVLOST &&
-		 mk_loss_recover(h->ctx, &h->p, h->operation, h->deadline_ns,
+		 mk_loss_recover(h->ctx, &h->p, &h->tries,
+				 h->operation, h->deadline_ns,
 				 &h->stats));
 	return r;
 }

@@ -14,7 +14,7 @@ struct mk_host_dispatch {
 	uint64_t deadline_ns;
 	struct mk_dispatch_stats stats;
 	struct mk_flight flight;
-	uint64_t loss_mark;
+	struct mk_tries tries;
 	bool lost_answers;
 
 	/* the checked copies, in d->copy; io is NULL if there is none */

@@ -27,7 +27,7 @@ struct batch {
 	uint64_t deadline_ns;
 	struct mk_dispatch_stats stats;
 	struct mk_flight flight;
-	uint64_t loss_mark;
+	struct mk_tries tries;
 	bool lost_rows;
 	const struct mk_resident_handles *rows;
 	uint32_t n;
@@ -83,7 +83,7 @@ static void landed(void *arg, uint32_t item, const struct mk_completion *c)
 	struct batch *b = arg;
 	struct mk_row_output *row = &b->row[item];
 
-	if (mk_loss_result(b->ctx, b->loss_mark, c->result)) {
+	if (mk_loss_result(b->ctx, &b->tries, c->result)) {
 		b->lost_rows = true;
 		return;
 	}
@@ -124,7 +124,6 @@ static int run_once(struct batch *b, struct mk_queue *q)
 	int r;
 
 	b->lost_rows = false;
-	b->loss_mark = mk_loss_mark(b->ctx);
 	mk_flight_begin(&b->flight, q);
 	for (uint32_t i = 0; i < b->n; i++) {
 		if (b->row[i].result != PENDING)
@@ -146,6 +145,7 @@ static int run(struct batch *b)
 	while (shape.entries < b->n && shape.entries < MK_RING_ENTRIES_MAX)
 		shape.entries *= 2;
 	do {
+		mk_loss_try(b->ctx, &b->tries);
 		r = mk_dispatcher_queue(b->ctx, b->d, &shape, b->operation,
 					&b->stats, &q);
 		if (!r)
@@ -153,7 +153,8 @@ static int run(struct batch *b)
 		if (r < 0)
 			mk_flight_end(&b->flight, b->d, r);
 	} while (r == -MK_EDEVLOST &&
-		 mk_loss_recover(b->ctx, &b->p, b->operation, b->deadline_ns,
+		 mk_loss_recover(b->ctx, &b->p, &b->tries,
+				 b->operation, b->deadline_ns,
 				 &b->stats));
 	return r;
 }

@@ -223,20 +223,34 @@ static void close_replaced(struct loading *l)
 	}
 }
 
+/* For another try, in another engine. */
+static bool forget_bind(struct loading *l)
+{
+	free(l->m->map);
+	l->m->map = NULL;
+	l->m->count = 0;
+	l->opened = false;
+	return true;
+}
+
 static int install_locked(struct loading *l)
 {
 	struct mk_ctx *ctx = l->ctx;
 	struct mk_error before = *mk_error_last(), why;
 	int rc = mk_ctx_ready(ctx, "mk_module_load");
+	uint64_t mark;
 
 	if (rc)
 		return rc;
 	do
 		l->m->id = ++ctx->next_module;
 	while (!l->m->id || *find_loaded(ctx, l->m->id));
-	rc = open_module(l);
-	if (!rc)
-		rc = bind_module(l);
+	do {
+		mark = mk_load_relaxed(&ctx->restarts);
+		rc = open_module(l);
+		if (!rc)
+			rc = bind_module(l);
+	} while (rc && mk_ctx_again(ctx, rc, mark) && forget_bind(l));
 	if (rc) {
 		why = *mk_error_last();
 		if (l->opened)

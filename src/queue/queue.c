@@ -234,6 +234,7 @@ static void index_give(struct mk_ctx *ctx, uint32_t index)
 static int queue_open(struct mk_ctx *ctx, struct mk_queue *q)
 {
 	int r = mk_ctx_ready(ctx, "mk_queue_create");
+	uint64_t mark;
 
 	if (r)
 		return r;
@@ -254,7 +255,10 @@ static int queue_open(struct mk_ctx *ctx, struct mk_queue *q)
 	q->attention = &ctx->block->attention;
 	q->opcode_args = ctx->opcode_args;
 	block_init(q);
-	r = ctx->ops->queue_attach(ctx->engine, &q->desc, -1);
+	do {
+		mark = mk_load_relaxed(&ctx->restarts);
+		r = ctx->ops->queue_attach(ctx->engine, &q->desc, -1);
+	} while (r && mk_ctx_again(ctx, r, mark));
 	if (r)
 		goto give_region;
 	pthread_mutex_lock(&ctx->list_lock);

@@ -184,8 +184,14 @@ int mk_queue_event_fd(struct mk_queue *q)
 				    "eventfd: %s", strerror(errno));
 	pthread_mutex_lock(&ctx->lock);
 	r = mk_ctx_ready(ctx, "mk_queue_event_fd");
-	if (!r)
+	while (!r) {
+		uint64_t mark = mk_load_relaxed(&ctx->restarts);
+
 		r = ctx->ops->queue_event_fd(ctx->engine, q->desc.index, fd);
+		if (!r || !mk_ctx_again(ctx, r, mark))
+			break;
+		r = 0;
+	}
 	pthread_mutex_unlock(&ctx->lock);
 	if (r < 0) {
 		close(fd);

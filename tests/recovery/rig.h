@@ -17,7 +17,7 @@
 
 /* how: 0 return 7, 1 SIGSEGV, 2 abort, 3 division, 4 stack overflow, 5 loop
  * until cancelled, 6 loop for ever, 7 loop and say so, 8 exit, 9 bus error of
- * its own, 10 illegal instruction. Word 0 counts the begins; it works until
+ * its own, 10 illegal instruction, 11 until word 1. Word 0 counts the begins; it works until
  * word 1 is not 0 first if wait is set. */
 static const char rig_source[] =
 	"#include <megakernel/handler.h>\n"
@@ -56,6 +56,8 @@ static const char rig_source[] =
 	"	case 8: exit(3);\n"
 	"	case 9: raise(SIGBUS); break;\n"
 	"	case 10: __builtin_trap();\n"
+	"	case 11: while (!mk_fetch_add(go, 0)) ;\n"
+	"		break;\n"
 	"	}\n"
 	"	return 7;\n"
 	"}\n";
@@ -75,7 +77,8 @@ enum {
 	BAD_PROGRESS,
 	BAD_EXIT,
 	BAD_BUS,
-	BAD_TRAP
+	BAD_TRAP,
+	BAD_DEAF
 };
 
 static inline struct mk_ctx *rig_ctx(uint32_t recovery, uint64_t hang_ns)

@@ -226,16 +226,13 @@ static int stop_workers(struct mk_engine *e, uint64_t timeout_ns)
 
 static int cpu_start(struct mk_engine *e)
 {
-	static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL,
-				       SIGABRT, SIGTRAP, SIGSYS };
 	sigset_t all, old;
 	int r = 0;
 
-	/* signals are the caller's business; but a crash is met where it
-	 * happens, or it ends the process without a word */
+	/* signals are the caller's business, but for those of a crash: they
+	 * belong to the thread, and are for whoever handles them */
 	sigfillset(&all);
-	for (unsigned i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
-		sigdelset(&all, crashes[i]);
+	cpu_fault_signals(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (uint32_t i = 0; i < e->config.workers && !r; i++) {
 		struct cpu_worker *w = &e->workers[i];

@@ -12,6 +12,7 @@
 #define MK_ENGINE_CPU_H
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "engine/cpu/module.h"
 #include "engine/engine.h"
@@ -117,6 +118,8 @@ bool cpu_any_work(struct mk_engine *e);
 /* fault.c: a handler that crashes */
 void cpu_fault_enter(struct cpu_worker *w);
 void cpu_fault_leave(struct cpu_worker *w);
+/* Take the signals of a crash out of the set. */
+void cpu_fault_signals(sigset_t *set);
 /* Give the others a moment to finish what they run, and let nobody begin. */
 void cpu_fault_drain(struct mk_engine *e, const struct cpu_worker *but);
 

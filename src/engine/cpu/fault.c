@@ -111,6 +111,12 @@ void cpu_fault_drain(struct mk_engine *e, const struct cpu_worker *but)
 	}
 }
 
+void cpu_fault_signals(sigset_t *set)
+{
+	for (unsigned i = 0; i < CRASHES; i++)
+		sigdelset(set, crashes[i]);
+}
+
 void mk_cpu_guard_process(void)
 {
 	struct sigaction sa = { .sa_sigaction = on_crash,
@@ -125,7 +131,6 @@ void mk_cpu_guard_process(void)
 void cpu_fault_enter(struct cpu_worker *w)
 {
 	stack_t stack = { .ss_size = STACK_BYTES };
-	sigset_t set;
 
 	if (!guarded)
 		return;
@@ -135,10 +140,6 @@ void cpu_fault_enter(struct cpu_worker *w)
 	stack.ss_sp = w->signal_stack;
 	if (w->signal_stack)
 		sigaltstack(&stack, NULL);
-	sigemptyset(&set);
-	for (unsigned i = 0; i < CRASHES; i++)
-		sigaddset(&set, crashes[i]);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 void cpu_fault_leave(struct cpu_worker *w)
