@@ -166,7 +166,9 @@ bool mk_loss_recover(struct mk_ctx *ctx, const struct mk_dispatch_params *p,
 	if (p->recover != MK_RECOVER_ONCE)
 		return lost_for_good(operation, "params.recover says never");
 	if (t->count >= most)
-		return lost_for_good(operation, "it was lost in every try");
+		return lost_for_good(operation, most > 2 ?
+				     "it was lost again in every try" :
+				     "it was lost again after one recovery");
 	r = by_itself ? mk_ctx_await_restart(ctx, t->mark, deadline_ns,
 					     operation) :
 			mk_ctx_recover(ctx, mk_time_left(deadline_ns));

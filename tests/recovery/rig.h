@@ -17,8 +17,9 @@
 
 /* how: 0 return 7, 1 SIGSEGV, 2 abort, 3 division, 4 stack overflow, 5 loop
  * until cancelled, 6 loop for ever, 7 loop and say so, 8 exit, 9 bus error of
- * its own, 10 illegal instruction, 11 until word 1. Word 0 counts the begins; it works until
- * word 1 is not 0 first if wait is set. */
+ * its own, 10 illegal instruction, 11 loop until word 1 is not 0, and hear
+ * nothing. Word `word` counts the begins. With `wait` it first waits for word
+ * 1; from begin number `times` on, if that is set, it is good. */
 static const char rig_source[] =
 	"#include <megakernel/handler.h>\n"
 	"#include <signal.h>\n"
