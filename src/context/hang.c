@@ -42,6 +42,8 @@ struct mk_hang {
 	uint64_t active;  /* the last time that something ran */
 	uint64_t next;    /* when to look again */
 	bool idle;        /* some worker has nothing to do */
+	uint64_t limit;   /* of the oldest slot of a queue, the last time */
+	bool fresh;       /* it is another now: time begins anew */
 	/* what is found to hang; code 0: nothing */
 	struct mk_named found;
 	uint32_t opcode;
@@ -244,7 +246,7 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 	}
 	h->active = now;
 	if (!q->stale_since || q->stale != ticket || named(h, q, ticket) ||
-	    !h->idle) {
+	    !h->idle || h->fresh) {
 		q->stale = ticket;
 		q->stale_since = now;
 	}
@@ -339,6 +341,9 @@ uint64_t mk_hang_look(struct mk_hang *h)
 		return MK_FOREVER; /* whoever brings it back rings */
 	}
 	nap = pace(h, now);
+	/* what was paused, or busy with a command, has had no time yet */
+	h->fresh = limit != h->limit;
+	h->limit = limit;
 	h->next = UINT64_MAX;
 	h->idle = false;
 	h->found.code = 0;
