@@ -19,7 +19,7 @@ trap 'rm -rf "$dir"' EXIT
 
 # as src/engine/cuda/program.c writes it
 {
-	echo '#define MKD_THREADS 288'
+	echo '#define MKD_THREADS 256'
 	for header in megakernel/abi.h stdint.h; do echo "#include <$header>"; done
 	echo '#include "device.cuh"'
 	for header in handler map; do echo "#include <megakernel/$header.h>"; done

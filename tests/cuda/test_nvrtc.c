@@ -65,7 +65,7 @@ static int compile(const char *text, int major, int minor)
 	struct mkc_program p;
 	int r;
 
-	assert_int_equal(mkc_program_write(list, 288, &p), 0);
+	assert_int_equal(mkc_program_write(list, MKC_BOUND_LEAST, &p), 0);
 	assert_true(p.handlers > 10);
 	r = mkc_compile(p.text, p.headers, p.header_count, major, minor,
 			&image);

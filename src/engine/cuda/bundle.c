@@ -120,10 +120,14 @@ void mkc_bundle_list(const struct mkc_bundle *b, char *text, size_t room)
 	size_t used = 0;
 
 	snprintf(text, room, "none");
-	for (unsigned i = 0; i < b->count && used < room; i++)
+	for (unsigned i = 0; i < b->count && used < room; i++) {
+		if (i && b->entry[i].major == b->entry[0].major &&
+		    b->entry[i].minor == b->entry[0].minor)
+			break; /* they come again, for other blocks */
 		used += (size_t)snprintf(text + used, room - used, "%ssm_%u%u",
 					 i ? ", " : "", b->entry[i].major,
 					 b->entry[i].minor);
+	}
 }
 
 /* ---- making ------------------------------------------------------------- */
@@ -182,23 +186,40 @@ static int put_together(struct parts *p, int *image)
 	return r;
 }
 
-static int compile_all(const struct mkc_program *program,
+/* For a block size, all architectures. */
+static int compile_bound(struct mkc_source *sources, unsigned threads,
+			 const struct mkc_arch *archs, unsigned count,
+			 struct parts *p)
+{
+	struct mkc_program program;
+	int r = mkc_program_write(sources, threads, &program);
+
+	if (r)
+		return r;
+	for (unsigned i = 0; i < count && !r; i++) {
+		struct mkc_bundle_entry *e = &p->entry[p->count];
+
+		r = mkc_compile(program.text, program.headers,
+				program.header_count, archs[i].major,
+				archs[i].minor, &p->image[p->count]);
+		e->major = (uint32_t)archs[i].major;
+		e->minor = (uint32_t)archs[i].minor;
+		memcpy(e->program, program.hash, sizeof(e->program));
+		p->count += !r;
+	}
+	mkc_program_free(&program);
+	return r;
+}
+
+static int compile_all(struct mkc_source *sources,
 		       const struct mkc_arch *archs, unsigned count,
 		       struct parts *p)
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < count && !r; i++) {
-		struct mkc_bundle_entry *e = &p->entry[i];
-
-		r = mkc_compile(program->text, program->headers,
-				program->header_count, archs[i].major,
-				archs[i].minor, &p->image[i]);
-		e->major = (uint32_t)archs[i].major;
-		e->minor = (uint32_t)archs[i].minor;
-		memcpy(e->program, program->hash, sizeof(e->program));
-		p->count += !r;
-	}
+	for (unsigned i = 0; i < MKC_BOUNDS && !r; i++)
+		r = compile_bound(sources, MKC_BOUND_LEAST +
+				  i * MKC_BOUND_STEP, archs, count, p);
 	return r;
 }
 
@@ -207,14 +228,14 @@ int mkc_bundle_compile(const char *text, size_t bytes,
 		       unsigned *handlers, int *image)
 {
 	struct parts *p = calloc(1, sizeof(*p));
-	struct mkc_program program = { .text = NULL };
 	struct mkc_source *own = NULL, *builtins = NULL;
 	int r = p ? 0 : no_memory();
 
-	if (!r && count > MKC_BUNDLE_ENTRIES_MAX)
+	if (!r && count > MKC_BUNDLE_ENTRIES_MAX / MKC_BOUNDS)
 		r = mk_error_set(-EINVAL, 0, "mk_module_compile",
 				 "%u architectures are named, at most %u will "
-				 "do", count, MKC_BUNDLE_ENTRIES_MAX);
+				 "do", count,
+				 MKC_BUNDLE_ENTRIES_MAX / MKC_BOUNDS);
 	if (!r)
 		r = mkc_source_create(1, text, bytes, &own);
 	if (!r)
@@ -224,16 +245,13 @@ int mkc_bundle_compile(const char *text, size_t bytes,
 		*handlers = own->count;
 		p->text = text;
 		p->text_bytes = bytes;
-		r = mkc_program_write(own, MKC_THREADS_COMMON, &program);
+		r = compile_all(own, archs, count, p);
 	}
-	if (!r)
-		r = compile_all(&program, archs, count, p);
 	if (!r)
 		r = put_together(p, image);
 	for (unsigned i = 0; p && i < p->count; i++)
 		free(p->image[i].data);
 	free(p);
-	mkc_program_free(&program);
 	mkc_sources_free(own ? own : builtins);
 	return r;
 }

@@ -30,7 +30,10 @@ static unsigned bound_threads(const struct mk_engine *e)
 {
 	unsigned threads = block_threads(e);
 
-	return threads < MKC_THREADS_COMMON ? MKC_THREADS_COMMON : threads;
+	if (threads < MKC_BOUND_LEAST)
+		return MKC_BOUND_LEAST;
+	return (threads + MKC_BOUND_STEP - 1) / MKC_BOUND_STEP *
+	       MKC_BOUND_STEP;
 }
 
 /* Out of the file that a module came in; 0 if it is there. */

@@ -19,8 +19,15 @@
 
 #define MKC_SOURCE_HANDLERS_MAX 200u
 
-/* Blocks up to this size share one program: their bound costs no register. */
-#define MKC_THREADS_COMMON 288u
+/*
+ * Programs are bound to a block size, rounded up as far as it costs no
+ * register: warps share a multiprocessor's registers in four parts. What
+ * engines have by default are blocks of 8 or 9 warps, which is what a module
+ * file has code for.
+ */
+#define MKC_BOUND_LEAST 256u
+#define MKC_BOUND_STEP 128u
+#define MKC_BOUNDS 2u /* from the least on, in a module file */
 
 /* One source with handlers. */
 struct mkc_source {
