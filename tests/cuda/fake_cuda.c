@@ -90,6 +90,16 @@ unsigned fake_calls(void)
 	return n;
 }
 
+unsigned fake_other_calls(void)
+{
+	unsigned calls;
+
+	pthread_mutex_lock(&fake_lock);
+	calls = fake.calls - fake.queries;
+	pthread_mutex_unlock(&fake_lock);
+	return calls;
+}
+
 void fake_fail(const char *function, int with)
 {
 	pthread_mutex_lock(&fake_lock);
@@ -113,6 +123,7 @@ static int fake_call(const char *function)
 		usleep(100);
 	pthread_mutex_lock(&fake_lock);
 	fake.calls++;
+	fake.queries += !strcmp(function, "cuStreamQuery");
 	if ((fake.fail_at && fake.calls == fake.fail_at) ||
 	    (fake.fail_function && !strcmp(fake.fail_function, function))) {
 		r = fake.fail_with;

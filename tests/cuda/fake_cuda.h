@@ -51,6 +51,7 @@ struct fake_cuda {
 
 	/* what happened */
 	unsigned calls;
+	unsigned queries;    /* of these, cuStreamQuery() */
 	const char *failed;  /* the function that was made to fail */
 	unsigned launches, compiles;
 	unsigned grid, block; /* of the last launch */
@@ -77,6 +78,9 @@ bool fake_resident(void);
 /* What a service thread may be changing: fake.calls, fake.launches; and what
  * it may be reading: fail_function, NULL for none, and fail_with. */
 unsigned fake_calls(void);
+/* The same without cuStreamQuery(): whether the kernel is well may be asked
+ * at any time, if this machine stalls. */
+unsigned fake_other_calls(void);
 unsigned fake_launches(void);
 void fake_fail(const char *function, int with);
 
