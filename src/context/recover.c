@@ -345,6 +345,7 @@ int mk_ctx_recover_locked(struct mk_ctx *ctx, uint64_t timeout_ns)
 
 static int recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
+	bool keeper;
 	int r;
 
 	if (ctx->isolation != MK_ISOLATION_PROCESS)
@@ -354,9 +355,14 @@ static int recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 	if (!mk_load_acquire(&ctx->lost))
 		return mk_error_set(-EALREADY, 0, "mk_ctx_recover",
 				    "the context is not lost");
-	mk_keeper_renew(ctx);
+	/* the keeper is about to do the same: if we fail it goes on */
+	keeper = mk_load_acquire(&ctx->lost) == MK_RETURNING;
+	if (!keeper)
+		mk_keeper_renew(ctx);
 	r = mk_ctx_recover_locked(ctx, timeout_ns);
-	if (r) {
+	if (r && keeper) {
+		mk_keeper_ring(ctx);
+	} else if (r) {
 		struct mk_error why = *mk_error_last();
 
 		mk_ctx_give_up(ctx, "mk_ctx_recover() failed");

@@ -36,7 +36,9 @@ static void no_core(void)
 
 	if ((wanted && *wanted == '1') || getrlimit(RLIMIT_CORE, &limit))
 		return;
-	limit.rlim_cur = 0;
+	/* 1 and not 0: Linux takes that as a wish for none even where cores
+	 * are piped to a program, to which no other limit applies */
+	limit.rlim_cur = limit.rlim_max < 1 ? 0 : 1;
 	setrlimit(RLIMIT_CORE, &limit);
 }
 
