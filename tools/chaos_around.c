@@ -330,7 +330,8 @@ bool chaos_cache(struct chaos *c, const struct chaos_fault *f)
 
 /* ---- socket ------------------------------------------------------------ */
 
-/* The library's end of the socket to its worker: the only one of its kind. */
+/* The library's end of the socket to its worker: the only connected one of its
+ * kind. (libcuda may have such sockets too, which wait for a peer.) */
 static int find_socket(void)
 {
 	struct rlimit limit;
@@ -341,7 +342,7 @@ static int find_socket(void)
 		socklen_t n = sizeof(name);
 		int type = 0;
 
-		if (getsockname(fd, (struct sockaddr *)&name, &n) ||
+		if (getpeername(fd, (struct sockaddr *)&name, &n) ||
 		    name.sun_family != AF_UNIX)
 			continue;
 		n = sizeof(type);

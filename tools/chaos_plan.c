@@ -40,8 +40,9 @@ const struct chaos_kind_info chaos_kinds[CHAOS_KINDS] = {
 				"left", 3, CHAOS_PROCESS_ONLY },
 	[CHAOS_RESTART] = { "restart", "killed while its program cannot "
 			    "start", 4, CHAOS_PROCESS_ONLY },
+	/* a resident GPU engine has its program, and reads no entry again */
 	[CHAOS_CACHE] = { "cache", "an entry of the module cache is damaged",
-			  2, CHAOS_HARMLESS },
+			  2, CHAOS_HARMLESS | CHAOS_CPU_ONLY },
 	[CHAOS_SOCKET] = { "socket", "garbage comes over the socket", 3,
 			   CHAOS_PROCESS_ONLY | CHAOS_HARMLESS },
 	[CHAOS_CLOCK] = { "clock", "the time of day is stepped", 2,
