@@ -20,8 +20,9 @@
 #define WAIT_PIDFD ((idtype_t)3)
 
 #define NS_PER_MS 1000000u
-/* A process closes its socket a moment before it can be reaped. */
-#define GRACE_MS 1000
+/* A process closes its socket a moment before it can be reaped; the end of
+ * one that takes longer is hastened: to be noticed late costs every slot. */
+#define GRACE_MS 100
 /* How long the end of a killed process is waited for. */
 #define KILL_NS (5000ull * NS_PER_MS)
 

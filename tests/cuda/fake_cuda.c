@@ -291,11 +291,13 @@ static CUresult cuMemAlloc_v2(CUdeviceptr *at, size_t bytes)
 	return 0;
 }
 
+/* A call that fails has given nothing back, by the count. The storage goes all
+ * the same: it is no leak of the engine's. */
 static CUresult cuMemFree_v2(CUdeviceptr at)
 {
 	would_wait(__func__);
-	CALL;
 	free((void *)(uintptr_t)at);
+	CALL;
 	fake.device_memory--;
 	return 0;
 }
@@ -314,8 +316,8 @@ static CUresult cuMemHostAlloc(void **p, size_t bytes, unsigned flags)
 static CUresult cuMemFreeHost(void *p)
 {
 	would_wait(__func__);
-	CALL;
 	free(p);
+	CALL;
 	fake.host_memory--;
 	return 0;
 }
