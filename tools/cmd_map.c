@@ -19,7 +19,7 @@ static const char help[] =
 	"HANDLER is\n"
 	"  sha256       prints exactly what sha256sum prints\n"
 	"  count        lines, words and bytes: exactly what wc prints\n"
-	"               (with LC_ALL=C), with its total\n"
+	"               in the locale (C, or one of UTF-8), with its total\n"
 	"  crc32c       the CRC-32C, eight hexadecimal digits\n"
 	"  FILE.c       a handler source file of your own, compiled and cached;\n"
 	"               FILE.c:NAME if it has several handlers\n"

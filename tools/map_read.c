@@ -101,7 +101,7 @@ static void add_part(struct reader *r, uint64_t sequence, uint32_t chunk,
 	p->args.state = mk_buffer_ref(m->states);
 	p->args.offset = (uint64_t)chunk * MAP_CHUNK_BYTES + offset;
 	p->args.bytes = bytes;
-	p->args.flags = flags;
+	p->args.flags = flags | m->text;
 	p->args.state_offset = index * MK_MAP_STATE_BYTES;
 }
 

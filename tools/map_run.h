@@ -79,6 +79,7 @@ struct map {
 	struct mk_queue *queue;
 	char name[MK_HANDLER_NAME_BYTES]; /* of the handler */
 	uint16_t opcode;
+	uint32_t text; /* MK_MAP_UTF8, MK_MAP_POSIX: for the handler */
 	enum map_style style;
 	int wc_width;       /* of a column */
 	bool wc_total;

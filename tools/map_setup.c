@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What `map` needs before the first file: context, handler, queue, buffers. */
 #include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -182,6 +184,23 @@ static int open_memory(struct map *m)
 	return 0;
 }
 
+/* What `count` is told of the locale; nothing else here depends on it. As in
+ * wc, one category of a locale that does not exist makes it the C locale. */
+static uint32_t text_flags(void)
+{
+	locale_t locale = newlocale(LC_ALL_MASK, "", (locale_t)0);
+	uint32_t flags = 0;
+
+	if (locale) {
+		if (!strcmp(nl_langinfo_l(CODESET, locale), "UTF-8"))
+			flags |= MK_MAP_UTF8;
+		freelocale(locale);
+	}
+	if (getenv("POSIXLY_CORRECT"))
+		flags |= MK_MAP_POSIX;
+	return flags;
+}
+
 static void init_locks(struct map *m)
 {
 	pthread_condattr_t clock;
@@ -211,6 +230,8 @@ int map_open(struct map *m, const struct map_options *options,
 	m->style = options->json	      ? MAP_STYLE_JSON
 		   : m->opcode == MK_OP_COUNT ? MAP_STYLE_WC
 					      : MAP_STYLE_SUM;
+	if (m->opcode == MK_OP_COUNT)
+		m->text = text_flags();
 	if ((m->style == MAP_STYLE_WC && map_measure(m, paths, count) < 0) ||
 	    walk_init(&m->walk, paths, count) < 0) {
 		cli_error("map", "no memory to walk the directories");

@@ -40,6 +40,10 @@
 
 #define MK_MAP_FIRST 1u /* the first chunk of its file */
 #define MK_MAP_LAST 2u  /* the last; both on a file of one chunk */
+/* the locale of who asks; only `count` is told, and on every chunk alike */
+#define MK_MAP_UTF8 4u  /* its text is UTF-8 */
+#define MK_MAP_POSIX 8u /* POSIXLY_CORRECT is set */
+#define MK_MAP_FLAGS 15u /* all of these */
 
 #define MK_MAP_STATE_BYTES 256u   /* the state area of a file */
 #define MK_MAP_PAYLOAD_BYTES 248u /* of these, the handler's own */
@@ -50,7 +54,7 @@ struct mk_map_args {
 	struct mk_ref state;   /* the buffer that has the state area */
 	uint64_t offset;       /* of the chunk in data */
 	uint64_t bytes;        /* of the chunk; 0 is allowed */
-	uint32_t flags;        /* MK_MAP_FIRST, MK_MAP_LAST */
+	uint32_t flags;        /* MK_MAP_FIRST, MK_MAP_LAST, ... */
 	uint32_t state_offset; /* multiple of 8 */
 };
 
@@ -96,8 +100,7 @@ MK_FN const unsigned char *mk_map_data(struct mk_task *task,
 MK_FN struct mk_map_state *mk_map_area(struct mk_task *task,
 				       const struct mk_map_args *args)
 {
-	if (args->flags & ~(MK_MAP_FIRST | MK_MAP_LAST) ||
-	    args->state_offset % 8u) {
+	if (args->flags & ~MK_MAP_FLAGS || args->state_offset % 8u) {
 		mk_set_error(task, MK_EARGS);
 		return (struct mk_map_state *)0;
 	}

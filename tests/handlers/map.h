@@ -15,6 +15,7 @@ struct map_run {
 	struct hand_made h;
 	_Alignas(16) unsigned char area[1024];
 	struct mk_map_state result;
+	uint32_t text; /* MK_MAP_UTF8, MK_MAP_POSIX, for map_file() */
 };
 
 static inline void map_begin(struct map_run *m)
@@ -62,7 +63,7 @@ static inline void map_file(struct map_run *m, uint32_t opcode,
 		assert_int_equal(map_chunk(m, opcode,
 					   (const unsigned char *)data + at,
 					   part,
-					   (at ? 0 : MK_MAP_FIRST) |
+					   m->text | (at ? 0 : MK_MAP_FIRST) |
 					   (at + part == bytes ?
 						    MK_MAP_LAST : 0)), MK_OK);
 		at += part;
@@ -92,7 +93,7 @@ static inline void map_expect_refusals(uint32_t opcode)
 	good.state = task_buffer(&m.h, 2, m.area, sizeof(m.area), 0);
 	assert_int_equal(task_run(&m.h, opcode, &good, sizeof(good)), MK_OK);
 	a = good;
-	a.flags |= 4;
+	a.flags |= MK_MAP_FLAGS + 1;
 	assert_int_equal(task_run(&m.h, opcode, &a, sizeof(a)), -MK_EARGS);
 	a = good;
 	a.state_offset = 4;

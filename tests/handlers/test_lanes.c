@@ -27,6 +27,7 @@ static pthread_barrier_t barrier;
 static unsigned char data[BYTES], area[512];
 static _Alignas(16) unsigned char scratch[1024];
 static const struct mk_handler_entry *entry;
+static uint32_t text; /* flags for count */
 
 static void lane_barrier(struct mk_task *task)
 {
@@ -85,6 +86,7 @@ static void compare(uint32_t opcode, const struct mk_handler_entry *e,
 	uint64_t at = 0, value = 0;
 
 	entry = e;
+	m.text = text;
 	map_file(&m, opcode, data, bytes, chunk);
 	task_init(&h);
 	memset(area, 0xee, sizeof(area));
@@ -93,7 +95,7 @@ static void compare(uint32_t opcode, const struct mk_handler_entry *e,
 	do {
 		args.offset = at;
 		args.bytes = bytes - at < chunk ? bytes - at : chunk;
-		args.flags = at ? 0 : MK_MAP_FIRST;
+		args.flags = text | (at ? 0 : MK_MAP_FIRST);
 		at += args.bytes;
 		args.flags |= at == bytes ? MK_MAP_LAST : 0;
 		assert_int_equal(run(&h, lanes, &args, &value), MK_OK);
@@ -137,6 +139,28 @@ static void joins(void **state)
 		for (uint64_t bytes = 0; bytes < sizeof(text); bytes += 3)
 			compare(MK_OP_COUNT, &mk_entry_count, lanes, bytes,
 				BYTES);
+}
+
+/* A character is the lane's that has its first byte, a piece of one the next
+ * chunk's; lanes that have only its middle have nothing. */
+static void joins_text(void **state)
+{
+	static const char words[] = "\u00e9\u00a0\U0001f600 \u2003x\u200b"
+				    "\xf0\x9f\x98 \xe3\x80\u3000\xc3";
+
+	(void)state;
+	for (size_t i = 0; i < BYTES; i++)
+		data[i] = (unsigned char)words[i % (sizeof(words) - 1)];
+	text = MK_MAP_UTF8;
+	for (uint32_t lanes = 2; lanes <= LANES_MAX; lanes += 3)
+		for (uint64_t chunk = 1; chunk < 40; chunk += 5) {
+			compare(MK_OP_COUNT, &mk_entry_count, lanes, 77,
+				chunk);
+			compare(MK_OP_COUNT, &mk_entry_count, lanes,
+				chunk + 40, BYTES);
+		}
+	compare(MK_OP_COUNT, &mk_entry_count, LANES_MAX, BYTES, 333);
+	text = 0;
 }
 
 static void no_scratch(void **state)
@@ -183,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(maps),
 		cmocka_unit_test(joins),
+		cmocka_unit_test(joins_text),
 		cmocka_unit_test(no_scratch),
 		cmocka_unit_test(words_once),
 	};

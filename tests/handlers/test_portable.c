@@ -16,6 +16,8 @@
 
 static unsigned char data[BYTES];
 
+static uint32_t text; /* flags for count */
+
 static void compare(uint32_t opcode, const struct mk_handler_entry *portable,
 		    uint64_t bytes, uint64_t chunk)
 {
@@ -24,6 +26,7 @@ static void compare(uint32_t opcode, const struct mk_handler_entry *portable,
 	struct mk_map_args args = { .state_offset = 0 };
 	uint64_t at = 0;
 
+	m.text = text;
 	map_file(&m, opcode, data, bytes, chunk);
 	task_init(&m.h);
 	args.data = task_buffer(&m.h, 1, data, BYTES, 0);
@@ -31,7 +34,7 @@ static void compare(uint32_t opcode, const struct mk_handler_entry *portable,
 	do {
 		args.offset = at;
 		args.bytes = bytes - at < chunk ? bytes - at : chunk;
-		args.flags = at ? 0 : MK_MAP_FIRST;
+		args.flags = text | (at ? 0 : MK_MAP_FIRST);
 		at += args.bytes;
 		args.flags |= at == bytes ? MK_MAP_LAST : 0;
 		assert_int_equal(portable->run(&m.h.task, &args), MK_OK);
@@ -56,6 +59,10 @@ static void same_answers(void **state)
 				chunks[i]);
 			compare(MK_OP_COUNT, &mk_entry_count, bytes,
 				chunks[i]);
+			text = MK_MAP_UTF8;
+			compare(MK_OP_COUNT, &mk_entry_count, bytes,
+				chunks[i]);
+			text = 0;
 		}
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# `map count` is wc in the C locale, widths, totals and names included.
+# `map count` is wc in the C locale and in one of UTF-8, widths, totals and
+# names included.
 # ctest-timeout: 300
 . "$(dirname "$0")/lib.sh"
 cd "$work" || exit 1
@@ -100,5 +101,89 @@ if [ -d /usr/include ] && [ "$newer" -eq 0 ]; then
 	wc --files0-from=list > want
 	mk map count /usr/include > got
 	same want got "/usr/include"
+fi
+
+# ---- UTF-8 ----
+
+# words WANT TEXT [NAME=VALUE]: of a text for printf
+words() {
+	printf "$2" > text
+	got=$(env LC_ALL=$utf8 $3 timeout 100 "$MEGAKERNEL" map count text |
+		awk '{ print $2 }')
+	[ "$got" = "$1" ] || fail "'$2' $3 has $1 words, not $got"
+}
+
+# compare_text FILE...: with wc, in the locale $utf8
+compare_text() {
+	LC_ALL=$utf8 wc "$@" > want
+	LC_ALL=$utf8 mk map count "$@" > got 2> err
+	same want got "$*, $utf8"
+	none err "$*, $utf8, stderr"
+}
+
+utf8=
+for name in C.UTF-8 en_US.UTF-8; do
+	[ "$(LC_ALL=$name locale charmap 2> /dev/null)" = UTF-8 ] && utf8=$name
+done
+if [ -z "$utf8" ]; then
+	echo "there is no UTF-8 locale: not compared"
+	finish
+fi
+
+words 2 'a\302\240b'
+words 1 'a\302\240b' POSIXLY_CORRECT=1
+words 2 'a\343\200\200b' POSIXLY_CORRECT=1
+words 1 'a\342\200\250b'
+words 3 '\303\251 \344\270\255 \360\237\230\200'
+words 0 '\377 \303 \342\202 \355\240\200'
+# the locale of LC_ALL is the one that counts; one that is not there is C
+words 0 '\303\251' LC_ALL=C
+words 0 '\303\251' LC_ALL=no_SUCH.UTF-8
+
+# letters, spaces of all kinds, over the seams of chunks at every offset
+i=0
+while [ $i -lt 9 ]; do
+	head -c $((262135 + i)) /dev/zero | tr '\0' a
+	printf '\303\251\302\240\344\270\255\343\200\200\360\237\230\200'
+	printf '\342\200\203x\342\200\257y\342\201\240z\n'
+	head -c $((262144 - 30 - i)) /dev/zero | tr '\0' b
+	i=$((i + 1))
+done > letters
+compare_text letters
+
+if [ "$newer" -eq 0 ]; then
+	LC_ALL=C awk 'BEGIN {
+		# every lead and first continuation byte, whole and cut off
+		for (i = 128; i < 256; i++)
+			for (j = 127; j < 194; j++) {
+				printf "%c%c \302\240", i, j
+				printf "%c%c\200a%c%c\200\240 ", i, j, i, j
+				printf "a%c%c\277\200b\n", i, j
+			}
+	}' > pieces
+	compare_text pieces tree/size4097
+	i=0
+	while [ $i -lt 6 ]; do # and what is cut off at the end
+		for tail in '\303' '\343\200' '\360\237\230' ' \302' '\240'; do
+			head -c $((262140 + i)) /dev/zero | tr '\0' ' ' > cut
+			printf "$tail" >> cut
+			cat cut bytes > cut.on
+			cat cut letters > cut.in
+			compare_text cut cut.on cut.in
+		done
+		i=$((i + 1))
+	done
+	for isolation in process none; do
+		files_of tree > list
+		LC_ALL=$utf8 wc --files0-from=list > want
+		LC_ALL=$utf8 mk map --isolation $isolation count tree > got
+		same want got "odd tree, $isolation, $utf8"
+	done
+	if [ -d /usr/include ]; then
+		files_of /usr/include > list
+		LC_ALL=$utf8 wc --files0-from=list > want
+		LC_ALL=$utf8 mk map count /usr/include > got
+		same want got "/usr/include, $utf8"
+	fi
 fi
 finish
