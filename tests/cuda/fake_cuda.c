@@ -103,6 +103,7 @@ unsigned fake_other_calls(void)
 void fake_fail(const char *function, int with)
 {
 	pthread_mutex_lock(&fake_lock);
+	fake.fail_at = 0;
 	fake.fail_function = function;
 	fake.fail_with = with;
 	pthread_mutex_unlock(&fake_lock);

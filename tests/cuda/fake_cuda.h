@@ -76,7 +76,8 @@ void fake_cache(void);
 bool fake_resident(void);
 
 /* What a service thread may be changing: fake.calls, fake.launches; and what
- * it may be reading: fail_function, NULL for none, and fail_with. */
+ * it may be reading: fail_function, NULL for none, and fail_with. fail_at is
+ * none from then on. */
 unsigned fake_calls(void);
 /* The same without cuStreamQuery(): whether the kernel is well may be asked
  * at any time, if this machine stalls. */

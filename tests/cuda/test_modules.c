@@ -540,7 +540,7 @@ static void no_memory_sweep(void **state)
 		fake.fail_with = MKC_OUT_OF_MEMORY;
 		r = take_all(&ctx);
 		why = *mk_error_last();
-		fake.fail_at = 0;
+		fake_fail(NULL, 0);
 		mk_ctx_destroy(ctx, SUPPORT_NS);
 		if (r && (why.code != r || !why.text[0] ||
 			  (r != -ENOMEM && r != -MK_EENGINE &&
