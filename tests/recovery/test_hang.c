@@ -335,6 +335,7 @@ static void cancels(void **state)
 		q[i] = support_queue(ctx, 64);
 	for (unsigned lap = 0; lap < 3; lap++) {
 		int64_t n;
+		int r;
 
 		/* three run, on three workers; the others do not begin */
 		for (uint64_t i = 0; i < 3; i++)
@@ -344,12 +345,14 @@ static void cancels(void **state)
 			rig_submit(q[0], bad, i, 0, BAD_NOT, 3);
 		rig_submit(q[1], bad, 20, 0, BAD_NOT, 3);
 		n = lap ? mk_ctx_cancel(ctx) : mk_queue_cancel_all(q[0]);
-		assert_int_equal(n, lap ? 21 : 20);
+		assert_true(n == 20 || (lap && n == 21));
 		for (unsigned i = 0; i < 20; i++)
 			assert_int_equal(support_reap(q[0]).result,
 					 -MK_ECANCELLED);
-		assert_int_equal(support_reap(q[1]).result,
-				 lap ? -MK_ECANCELLED : 7);
+		/* one queue after the other: a worker that the first has
+		 * freed may take it before it is cancelled */
+		r = support_reap(q[1]).result;
+		assert_true(r == 7 || (lap && r == -MK_ECANCELLED));
 		assert_int_equal(rig_word(q[0], 3), 0);
 	}
 	/* what comes after is not meant */
