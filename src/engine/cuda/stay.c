@@ -12,7 +12,9 @@
 #include "engine/cuda/host.h"
 
 #define SPINS 200u /* quick looks before naps */
-#define STALL_NS 5000000u /* the monitor counts in less, if all is well */
+/* The monitor counts in microseconds if all is well; but the device may be
+ * shared by turns, and a false doubt asks a driver that somebody may hold. */
+#define STALL_NS 50000000u
 
 int mkc_check(struct mk_engine *e)
 {
