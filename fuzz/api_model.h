@@ -14,6 +14,8 @@
 
 #include <megakernel.h>
 
+#include "require.h"
+
 #define QUEUES 3u
 #define ENTRIES_MOST 64u
 #define WORDS 8u
@@ -21,12 +23,6 @@
 #define BUFFERS 4u
 #define BUFFER_MOST 20000u
 #define BOUND_NS UINT64_C(20000000000) /* longer is a hang */
-
-#define REQUIRE(condition)        \
-	do {                      \
-		if (!(condition)) \
-			abort();  \
-	} while (0)
 
 /* ---- the model --------------------------------------------------------- */
 

@@ -29,6 +29,8 @@
 #include "base/order.h"
 #include "engine/engine.h"
 
+#include "require.h"
+
 #define WORKERS 2u
 #define QUEUES 2u
 #define BUFFERS 6u
@@ -42,12 +44,6 @@
 #define STEPS_MOST 64u
 #define BOUND_NS UINT64_C(20000000000) /* longer is a hang */
 #define CANARY 0xc7
-
-#define REQUIRE(condition)        \
-	do {                      \
-		if (!(condition)) \
-			abort();  \
-	} while (0)
 
 static const struct mk_engine_ops *ops = &mk_engine_cpu;
 static struct mk_region region;

@@ -20,15 +20,11 @@
 #include "base/error.h"
 #include "worker/serve.h"
 
+#include "require.h"
+
 #define SHARED 65536u
 #define TOTAL (4u * SHARED)
 #define WINDOWS 64u
-
-#define REQUIRE(condition)       \
-	do {                     \
-		if (!(condition)) \
-			abort(); \
-	} while (0)
 
 /* ---- an engine that checks what it is called with --------------------- */
 

@@ -17,14 +17,10 @@
 
 #include <megakernel.h>
 
+#include "require.h"
+
 #define SIZE_MOST 4096u
 #define BOUND_NS UINT64_C(20000000000) /* longer is a hang */
-
-#define REQUIRE(condition)        \
-	do {                      \
-		if (!(condition)) \
-			abort();  \
-	} while (0)
 
 enum option {
 	FIX_SIZE = 1,     /* the size field is the size of the struct */

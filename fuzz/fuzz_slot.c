@@ -21,17 +21,13 @@
 #include "base/order.h"
 #include "queue/queue.h"
 
+#include "require.h"
+
 #define ENTRIES 64u
 #define WORDS 16u
 #define ROW_SLOTS 8u
 #define ROW_BYTES 4096u
 #define BOUND_NS UINT64_C(20000000000) /* longer is a hang */
-
-#define REQUIRE(condition)        \
-	do {                      \
-		if (!(condition)) \
-			abort();  \
-	} while (0)
 
 enum option {
 	RAW_MARKS = 1,

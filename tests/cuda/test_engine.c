@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "support/support.h"
+#include "cuda/nothing_left.h"
 
 #include "queue/queue.h"
 
@@ -86,19 +87,6 @@ static int life(void)
 	r = use(ctx);
 	assert_true(mk_ctx_destroy(ctx, SUPPORT_NS) >= 0);
 	return r;
-}
-
-static void nothing_left(void)
-{
-	assert_false(fake_resident());
-	assert_int_equal(fake.hung, 0);
-	assert_int_equal(fake.device_memory, 0);
-	assert_int_equal(fake.host_memory, 0);
-	assert_int_equal(fake.registered, 0);
-	assert_int_equal(fake.streams, 0);
-	assert_int_equal(fake.modules, 0);
-	assert_int_equal(fake.contexts, 0);
-	assert_int_equal(mk_load_seq(&fake.pushed), 0);
 }
 
 static void whole_life(void **state)

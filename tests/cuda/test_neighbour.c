@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "support/support.h"
+#include "cuda/nothing_left.h"
 
 #include "cuda/fake_cuda.c"
 
@@ -33,18 +34,6 @@ static struct mk_ctx_params params(void)
 	};
 
 	return p;
-}
-
-static void nothing_left(void)
-{
-	assert_false(fake_resident());
-	assert_int_equal(fake.hung, 0);
-	assert_int_equal(fake.device_memory, 0);
-	assert_int_equal(fake.host_memory, 0);
-	assert_int_equal(fake.streams, 0);
-	assert_int_equal(fake.modules, 0);
-	assert_int_equal(fake.contexts, 0);
-	assert_int_equal(mk_load_seq(&fake.pushed), 0);
 }
 
 /* No context comes of these. */
