@@ -184,7 +184,7 @@ static void fill(struct model_queue *m, struct model_slot *s,
 /* Spoil one header field; what submit has to say to it. */
 static int spoil(struct mk_slot *slot, unsigned how)
 {
-	switch (how % 5) {
+	switch (how % 4) {
 	case 0:
 		slot->tenant = (uint16_t)(MK_TENANTS + (how << 3));
 		return -MK_ERANGE;
@@ -192,11 +192,8 @@ static int spoil(struct mk_slot *slot, unsigned how)
 		slot->priority = (uint8_t)(MK_PRIORITIES + how / 2);
 		return -EINVAL;
 	case 2:
-		slot->flags |= (uint8_t)(4u << how % 6);
+		slot->flags |= (uint8_t)(16u << how % 4);
 		return -EINVAL;
-	case 3:
-		slot->tiles = (uint16_t)(2 + how * 257);
-		return -MK_ERANGE;
 	default:
 		slot->opcode = how & 1 ? 255 : (uint16_t)(256 + how);
 		return -MK_EOPCODE;

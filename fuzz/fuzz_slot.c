@@ -27,6 +27,7 @@
 #define WORDS 16u
 #define ROW_SLOTS 8u
 #define ROW_BYTES 4096u
+#define FLAGS (MK_SLOT_DEADLINE | MK_SLOT_IDEMPOTENT) /* that are served */
 #define BOUND_NS UINT64_C(20000000000) /* longer is a hang */
 
 enum option {
@@ -139,7 +140,7 @@ static int32_t refused(const struct mk_slot *s, bool ahead, bool stopped)
 		return -MK_EOPCODE;
 	if (s->tenant >= MK_TENANTS || s->tiles > 1)
 		return -MK_ERANGE;
-	if (s->priority >= MK_PRIORITIES || (s->flags & ~MK_SLOT_FLAGS))
+	if (s->priority >= MK_PRIORITIES || (s->flags & ~FLAGS))
 		return -EINVAL;
 	return (s->flags & MK_SLOT_DEADLINE) && !ahead ? -MK_EDEADLINE : 0;
 }

@@ -345,7 +345,7 @@ struct mk_slot {
 	uint8_t priority;   /* enum mk_priority; counted and passed on. Order
 			     * comes from the choice of queue */
 	uint8_t flags;      /* MK_SLOT_*; set by mk_slot_deadline() and such */
-	uint16_t tiles;     /* 0 means 1; this version runs no more than 1 */
+	uint16_t tiles;     /* pieces the work is cut into; 0 means 1 */
 	uint64_t user_data; /* echoed in the completion */
 	union {
 		uint32_t arg[MK_ARG_WORDS];
@@ -443,7 +443,7 @@ MK_API int mk_slot_deadline(struct mk_queue *q, struct mk_slot *slot,
  * @return n.
  * @retval -EINVAL       priority, flags or n is out of range.
  * @retval -MK_EOPCODE   no loaded handler has this opcode.
- * @retval -MK_ERANGE    tenant is not below MK_TENANTS; tiles is above 1.
+ * @retval -MK_ERANGE    tenant is not below MK_TENANTS.
  * @retval -MK_ENOTGOT   slots does not point into this queue.
  */
 MK_API int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots,
@@ -525,9 +525,7 @@ MK_API int mk_queue_event_fd(struct mk_queue *q);
 MK_API int mk_queue_cancel(struct mk_queue *q, uint64_t user_data);
 
 /** The same for every slot that is in flight. From any thread; slots that are
- * submitted meanwhile may be asked or not.
- *
- * @return how many unanswered slots were asked.
+ * submitted meanwhile may be asked or not. Returns how many were asked.
  */
 MK_API int64_t mk_queue_cancel_all(struct mk_queue *q);
 
@@ -789,6 +787,7 @@ MK_API int mk_handler_find(struct mk_ctx *ctx, const char *name,
 MK_API int mk_handler_list(struct mk_ctx *ctx, struct mk_handler_info *out,
 			   unsigned n);
 
+#include <megakernel/batch.h>
 #include <megakernel/stats.h>
 #include <megakernel/recovery.h>
 #include <megakernel/dispatch.h>

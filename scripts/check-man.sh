@@ -38,7 +38,7 @@ done
 # Calls of the headers: MK_API and inline ones.
 cat ../include/megakernel.h ../include/megakernel/dispatch.h \
 	../include/megakernel/cuda.h ../include/megakernel/recovery.h \
-	../include/megakernel/stats.h |
+	../include/megakernel/stats.h ../include/megakernel/batch.h |
 	tr '\n\t' '  ' >"$work/headers"
 grep -oE '(MK_API|static inline) [^;({]*\(' "$work/headers" |
 	sed 's/ *($//; s/.*[ *]//' | grep '^mk_' | sort -u >"$work/calls"

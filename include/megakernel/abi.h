@@ -81,6 +81,7 @@ typedef unsigned long long uintptr_t;
 	X(MK_EACCESS, 5015, "the buffer may only be read")                   \
 	X(MK_EVOLATILE, 5016, "the buffer's content was lost with the device") \
 	X(MK_EHUNG, 5017, "the handler made no progress and was ended")      \
+	X(MK_EUPSTREAM, 5018, "a slot that this one waits for ended badly")  \
 	/* 5101..5199: this queue */                                         \
 	X(MK_ESTOPPED, 5101, "the queue was stopped and takes no more work") \
 	X(MK_ENOTGOT, 5102, "the slots were not got from this queue")        \
@@ -153,7 +154,10 @@ struct mk_wire_slot {
 /* Slot flags. */
 #define MK_SLOT_DEADLINE 0x01u   /* its mk_wire_ext has a deadline */
 #define MK_SLOT_IDEMPOTENT 0x02u /* may run again after a lost device */
-#define MK_SLOT_FLAGS 0x03u      /* all that are known */
+#define MK_SLOT_WAIT 0x04u       /* begins when a counter of its mk_wire_ext
+				  * has reached a value */
+#define MK_SLOT_RAISE 0x08u      /* raises counters when it ends */
+#define MK_SLOT_FLAGS 0x0fu      /* all that are known */
 
 enum mk_priority {
 	MK_PRIORITY_CRITICAL = 0,
@@ -163,12 +167,37 @@ enum mk_priority {
 	MK_PRIORITY_IDLE = 4
 };
 
-/* What a slot has beside the ring; read only when a flag or a handler asks. */
+/* A buffer by handle: index in the low half, generation in the high half. */
+struct mk_ref {
+	uint32_t index;
+	uint32_t generation; /* never 0 for a live buffer */
+};
+
+/*
+ * Counters are 64-bit words of a buffer. The low 63 bits count, and only
+ * grow: by 1 for every slot that lists the word when that slot ends. The
+ * highest is set when one of them did not end well, and stays.
+ */
+#define MK_COUNTER_FAILED 0x8000000000000000ull
+#define MK_NO_COUNTER 0xffffffffu /* ends a list that is not full */
+#define MK_RAISE_MAX 7u           /* counters that a slot may raise */
+
+/*
+ * What a slot has beside the ring, one line each; read only when a flag, the
+ * queue's mode or a handler asks. The host writes all of it but `begun` before
+ * the slot's marks, `cancel` at any time.
+ */
 struct mk_wire_ext {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; valid with MK_SLOT_DEADLINE */
 	uint32_t cancel;      /* host: store-release; lap mark of the ticket to
-	                       * cancel plus 0x10000; device: load-acquire */
-	uint32_t reserved;
+			       * cancel plus 0x10000; device: load-acquire */
+	uint32_t begun;       /* device: store-release; lap mark of the ticket
+			       * plus 0x10000: it ran, and no worker block
+			       * names it any more although it has not ended */
+	struct mk_ref counters; /* with MK_SLOT_WAIT or MK_SLOT_RAISE */
+	uint64_t wait_value;  /* MK_SLOT_WAIT: begins when the low 63 bits */
+	uint32_t wait_word;   /* ... of this word are no less */
+	uint32_t raise[MK_RAISE_MAX]; /* MK_SLOT_RAISE: words */
 };
 
 /* ---- completion ------------------------------------------------------ */
@@ -200,12 +229,6 @@ enum mk_opcode {
 	MK_OP_SHA256 = 16,  /* handlers/sha256.c */
 	MK_OP_CRC32C = 17,  /* handlers/crc32c.c */
 	MK_OP_COUNT = 18    /* handlers/count.c */
-};
-
-/* A buffer by handle: index in the low half, generation in the high half. */
-struct mk_ref {
-	uint32_t index;
-	uint32_t generation; /* never 0 for a live buffer */
 };
 
 struct mk_op_word {
@@ -431,7 +454,9 @@ struct mk_worker_block {
 	uint64_t cancelled; /* ended without being run */
 	uint64_t sleeps;    /* times it slept */
 	uint64_t wakes;     /* workers it woke */
-	uint64_t reserved1[3];
+	uint64_t spawned;   /* pieces of work that its handlers made */
+	uint64_t spawned_ended; /* pieces of made work that it ended */
+	uint64_t tiles;     /* run, of slots of more than one */
 	/* line 2 */
 	uint64_t tenant[MK_TENANTS];
 	uint64_t priority[8];
@@ -496,7 +521,10 @@ struct mk_queue_block {
 
 MK_ASSERT_SIZE(struct mk_wire_slot, MK_SLOT_BYTES);
 MK_ASSERT_SIZE(struct mk_wire_completion, MK_COMPLETION_BYTES);
-MK_ASSERT_SIZE(struct mk_wire_ext, 16);
+MK_ASSERT_SIZE(struct mk_wire_ext, 64);
+MK_ASSERT_AT(struct mk_wire_ext, begun, 12);
+MK_ASSERT_AT(struct mk_wire_ext, wait_value, 24);
+MK_ASSERT_AT(struct mk_wire_ext, raise, 36);
 MK_ASSERT_SIZE(struct mk_wire_header, 16);
 MK_ASSERT_SIZE(struct mk_op_copy, 40);
 MK_ASSERT_SIZE(struct mk_op_word, 24);

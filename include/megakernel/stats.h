@@ -24,6 +24,9 @@ struct mk_ctx_stats {
 	uint64_t launches;    /* starts of the resident kernel or threads */
 	uint64_t restarts;    /* of the worker process that succeeded */
 	uint64_t commands;    /* messages to the worker process */
+	uint64_t spawned;     /* pieces of work that handlers made */
+	uint64_t spawned_ended; /* of these, that have ended */
+	uint64_t tiles;       /* run, of slots of more than one */
 	uint64_t by_tenant[MK_TENANTS];
 	uint64_t by_priority[MK_PRIORITIES];
 	uint64_t by_opcode[MK_OPCODES];
@@ -65,6 +68,8 @@ struct mk_queue_stats {
 	uint64_t expired;     /* -MK_EDEADLINE, -MK_EOVERRUN */
 	uint64_t cancelled;   /* -MK_ECANCELLED */
 	uint64_t lost;        /* -MK_ENOTRUN, -MK_EMAYRUN, -MK_EPOISON */
+	uint64_t upstream;    /* -MK_EUPSTREAM */
+	uint64_t deadlocked;  /* -EDEADLK */
 	uint64_t other;       /* any other code of a handler's own */
 	uint64_t ready;       /* answered, not yet advanced */
 	uint64_t in_flight;   /* published, no answer yet */

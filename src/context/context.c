@@ -643,6 +643,9 @@ int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
 		add_words(&out->cancelled, &w->cancelled, 1);
 		add_words(&out->sleeps, &w->sleeps, 1);
 		add_words(&out->wakes_engine, &w->wakes, 1);
+		add_words(&out->spawned, &w->spawned, 1);
+		add_words(&out->spawned_ended, &w->spawned_ended, 1);
+		add_words(&out->tiles, &w->tiles, 1);
 		add_words(out->by_tenant, w->tenant, MK_TENANTS);
 		add_words(out->by_priority, w->priority, MK_PRIORITIES);
 		add_words(out->by_opcode, w->opcodes, MK_OPCODES);

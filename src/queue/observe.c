@@ -59,10 +59,13 @@ int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out)
 	out->bad_args = q->endings[MK_END_ARGS];
 	out->expired = q->endings[MK_END_EXPIRED] + out->overrun;
 	out->cancelled = q->endings[MK_END_CANCELLED];
+	out->upstream = q->endings[MK_END_UPSTREAM];
+	out->deadlocked = q->endings[MK_END_DEADLOCK];
 	out->lost = out->not_run + out->may_run + out->poisoned;
 	out->other = q->endings[MK_END_OTHER];
 	out->failed = out->faulted + out->bad_opcode + out->bad_args +
-		      out->expired + out->cancelled + out->lost + out->other;
+		      out->expired + out->cancelled + out->lost +
+		      out->upstream + out->deadlocked + out->other;
 	out->submitted = head - q->first_ticket;
 	for (uint64_t t = head; t != tail; t++) {
 		if (q->early[t & q->mask] == MK_EARLY_DONE) {

@@ -41,6 +41,8 @@ enum mk_ending {
 	MK_END_NOT_RUN,
 	MK_END_MAY_RUN,
 	MK_END_POISONED,
+	MK_END_UPSTREAM,
+	MK_END_DEADLOCK,
 	MK_ENDINGS
 };
 
@@ -111,6 +113,16 @@ struct mk_queue {
 struct mk_control *mk_queue_control(const struct mk_queue *q);
 struct mk_debug_log *mk_queue_log(const struct mk_queue *q);
 struct mk_io_queue *mk_queue_io(const struct mk_queue *q);
+
+/* The index of a slot that the caller names; beyond the ring if it is none
+ * of this queue's, or not the begin of one. */
+static inline uint64_t mk_queue_slot_index(const struct mk_queue *q,
+					   const struct mk_slot *slot)
+{
+	uint64_t at = (uintptr_t)slot - (uintptr_t)q->slots;
+
+	return at >> 6 | at << 58;
+}
 
 /* True if ticket t was published: its mark stands in the ring. */
 bool mk_queue_published(const struct mk_queue *q, uint64_t t);

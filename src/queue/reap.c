@@ -150,6 +150,10 @@ static enum mk_ending ending_of(int32_t result)
 		return MK_END_MAY_RUN;
 	case MK_EPOISON:
 		return MK_END_POISONED;
+	case MK_EUPSTREAM:
+		return MK_END_UPSTREAM;
+	case EDEADLK:
+		return MK_END_DEADLOCK;
 	default:
 		return MK_END_OTHER;
 	}

@@ -116,7 +116,7 @@ int mk_queue_get_wait(struct mk_queue *q, unsigned n, struct mk_slot **out,
 #define HEADER_MOST                                                     \
 	((uint64_t)(MK_OPCODES - 1) | (uint64_t)(MK_TENANTS - 1) << 16 | \
 	 (uint64_t)(MK_PRIORITIES - 1) << 32 |                          \
-	 (uint64_t)MK_SLOT_FLAGS << 40 | 1ull << 48)
+	 (uint64_t)MK_SLOT_FLAGS << 40 | 0xffffull << 48)
 
 /* What the headers of some slots have in common, gathered without a branch. */
 struct headers {
@@ -221,10 +221,6 @@ static int submit_refused(const struct mk_slot *slot, unsigned at)
 		return mk_error_set(-EINVAL, 0, op,
 				    "slot %u: flags is 0x%x, known are 0x%x",
 				    at, slot->flags, MK_SLOT_FLAGS);
-	if (slot->tiles > 1)
-		return mk_error_set(-MK_ERANGE, 0, op,
-				    "slot %u: tiles is %u, must be 0 or 1",
-				    at, slot->tiles);
 	return mk_error_set(-MK_EOPCODE, 0, op,
 			    "slot %u: opcode is %u, which no loaded handler "
 			    "has; see mk_handler_list()", at, slot->opcode);
@@ -343,19 +339,9 @@ void mk_queue_ring(struct mk_queue *q)
 	mk_futex_wake(&q->ctx->block->bell, 1);
 }
 
-/* The index of a slot that the caller names; beyond the ring if it is none
- * of this queue's, or not the begin of one. */
-static inline uint64_t slot_index(const struct mk_queue *q,
-				  const struct mk_slot *slot)
-{
-	uint64_t at = (uintptr_t)slot - (uintptr_t)q->slots;
-
-	return at >> 6 | at << 58;
-}
-
 static bool slot_good(const struct mk_queue *q, const struct mk_slot *slot)
 {
-	return slot->tenant < MK_TENANTS && slot->tiles <= 1 &&
+	return slot->tenant < MK_TENANTS &&
 	       slot->priority < MK_PRIORITIES &&
 	       !(slot->flags & ~MK_SLOT_FLAGS) && slot->opcode < MK_OPCODES &&
 	       mk_load_relaxed(&q->opcode_args[slot->opcode]);
@@ -405,7 +391,7 @@ static inline unsigned first_bad(struct mk_queue *q, struct mk_slot *slots,
 int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 {
 	uint64_t entries = (uint64_t)q->mask + 1;
-	uint64_t index = slot_index(q, slots);
+	uint64_t index = mk_queue_slot_index(q, slots);
 	uint64_t head = mk_load_relaxed(&q->head);
 	uint64_t ticket = head + ((index - head) & q->mask);
 	uint16_t mark = MK_MARK(ticket, q->shift);
@@ -468,7 +454,7 @@ int mk_queue_fill(struct mk_queue *q, struct mk_slot *slot, uint16_t opcode,
 int mk_slot_deadline(struct mk_queue *q, struct mk_slot *slot,
 		     uint64_t deadline_ns)
 {
-	uint64_t index = slot_index(q, slot);
+	uint64_t index = mk_queue_slot_index(q, slot);
 
 	if (index > q->mask)
 		return mk_error_set(-MK_ENOTGOT, 0, "mk_slot_deadline",

@@ -32,7 +32,9 @@
 	S(mk_wire_slot) F(mk_wire_slot, unit)                               \
 	S(mk_wire_unit) F(mk_wire_unit, lo) F(mk_wire_unit, hi)             \
 	S(mk_wire_ext) F(mk_wire_ext, deadline_ns) F(mk_wire_ext, cancel)   \
-	F(mk_wire_ext, reserved)                                            \
+	F(mk_wire_ext, begun) F(mk_wire_ext, counters)                      \
+	F(mk_wire_ext, wait_value) F(mk_wire_ext, wait_word)                \
+	F(mk_wire_ext, raise)                                               \
 	S(mk_wire_completion) F(mk_wire_completion, head)                   \
 	F(mk_wire_completion, value)                                        \
 	S(mk_queue_block) F(mk_queue_block, header)                         \
@@ -67,7 +69,8 @@
 	F(mk_worker_block, reserved0) F(mk_worker_block, slots)             \
 	F(mk_worker_block, failed) F(mk_worker_block, cancelled)            \
 	F(mk_worker_block, sleeps) F(mk_worker_block, wakes)                \
-	F(mk_worker_block, reserved1) F(mk_worker_block, tenant)            \
+	F(mk_worker_block, spawned) F(mk_worker_block, spawned_ended)       \
+	F(mk_worker_block, tiles) F(mk_worker_block, tenant)                \
 	F(mk_worker_block, priority) F(mk_worker_block, opcodes)            \
 	S(mk_ref) F(mk_ref, index) F(mk_ref, generation)                    \
 	S(mk_op_word) F(mk_op_word, word) F(mk_op_word, reserved)           \
@@ -189,7 +192,9 @@
 	C(MK_WORDS_BYTES) C(MK_NO_QUEUE)                                    \
 	C(MK_MAGIC_CONTROL) C(MK_MAGIC_RING) C(MK_MAGIC_LOG)                \
 	C(MK_MAGIC_IO) C(MK_MAGIC_CONTEXT) C(MK_MAGIC_QUEUE)                \
-	C(MK_SLOT_DEADLINE) C(MK_SLOT_IDEMPOTENT) C(MK_SLOT_FLAGS)          \
+	C(MK_SLOT_DEADLINE) C(MK_SLOT_IDEMPOTENT) C(MK_SLOT_WAIT)           \
+	C(MK_SLOT_RAISE) C(MK_SLOT_FLAGS) C(MK_COUNTER_FAILED)              \
+	C(MK_NO_COUNTER) C(MK_RAISE_MAX)                                    \
 	C(MK_PRIORITY_CRITICAL) C(MK_PRIORITY_HIGH) C(MK_PRIORITY_NORMAL)   \
 	C(MK_PRIORITY_LOW) C(MK_PRIORITY_IDLE)                              \
 	C(MK_OP_NOP) C(MK_OP_STORE) C(MK_OP_ADD) C(MK_OP_LOAD) C(MK_OP_CAS) \

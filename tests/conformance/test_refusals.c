@@ -10,6 +10,9 @@
 #include "queue/queue.h"
 #include "support/conform.h"
 
+/* Flags that make no difference to a slot that has nothing beside the ring. */
+#define FLAGS (MK_SLOT_DEADLINE | MK_SLOT_IDEMPOTENT)
+
 static const uint64_t no_args[6];
 
 /* What the engine must say to this header. */
@@ -25,7 +28,7 @@ static int32_t expected(const struct mk_queue *q, uint64_t header)
 		return -MK_EOPCODE;
 	if (tenant >= MK_TENANTS || tiles > 1)
 		return -MK_ERANGE;
-	if (priority >= MK_PRIORITIES || (flags & ~MK_SLOT_FLAGS))
+	if (priority >= MK_PRIORITIES || (flags & ~FLAGS))
 		return -EINVAL;
 	return 0;
 }

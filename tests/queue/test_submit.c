@@ -56,30 +56,27 @@ static void nothing_published(void)
 static void fields(void **state)
 {
 	static const struct {
-		uint16_t opcode, tenant, tiles;
+		uint16_t opcode, tenant;
 		uint8_t priority, flags;
 		int code;
 		const char *text;
 	} bad[] = {
-		{ 0, 64, 0, 0, 0, -MK_ERANGE, "tenant is 64" },
-		{ 0, 256, 0, 0, 0, -MK_ERANGE, "tenant is 256" },
-		{ 0, UINT16_MAX, 0, 0, 0, -MK_ERANGE, "must be below 64" },
-		{ 0, 0, 2, 0, 0, -MK_ERANGE, "tiles is 2" },
-		{ 0, 0, 256, 0, 0, -MK_ERANGE, "tiles is 256" },
-		{ 0, 0, UINT16_MAX, 0, 0, -MK_ERANGE, "0 or 1" },
-		{ 0, 0, 0, 5, 0, -EINVAL, "priority is 5" },
-		{ 0, 0, 0, 6, 0, -EINVAL, "priority is 6" },
-		{ 0, 0, 0, 7, 0, -EINVAL, "priority is 7" },
-		{ 0, 0, 0, 8, 0, -EINVAL, "priority is 8" },
-		{ 0, 0, 0, UINT8_MAX, 0, -EINVAL, "0 to 4" },
-		{ 0, 0, 0, 0, 4, -EINVAL, "flags is 0x4" },
-		{ 0, 0, 0, 0, 0x80, -EINVAL, "flags is 0x80" },
-		{ 0, 0, 0, 0, 0xff, -EINVAL, "known are 0x3" },
-		{ 10, 0, 0, 0, 0, -MK_EOPCODE, "opcode is 10" },
-		{ 255, 0, 0, 0, 0, -MK_EOPCODE, "opcode is 255" },
-		{ 256, 0, 0, 0, 0, -MK_EOPCODE, "opcode is 256" },
-		{ 0x100, 0, 0, 0, 0, -MK_EOPCODE, "mk_handler_list()" },
-		{ UINT16_MAX, 0, 0, 0, 0, -MK_EOPCODE, "opcode is 65535" },
+		{ 0, 64, 0, 0, -MK_ERANGE, "tenant is 64" },
+		{ 0, 256, 0, 0, -MK_ERANGE, "tenant is 256" },
+		{ 0, UINT16_MAX, 0, 0, -MK_ERANGE, "must be below 64" },
+		{ 0, 0, 5, 0, -EINVAL, "priority is 5" },
+		{ 0, 0, 6, 0, -EINVAL, "priority is 6" },
+		{ 0, 0, 7, 0, -EINVAL, "priority is 7" },
+		{ 0, 0, 8, 0, -EINVAL, "priority is 8" },
+		{ 0, 0, UINT8_MAX, 0, -EINVAL, "0 to 4" },
+		{ 0, 0, 0, 0x10, -EINVAL, "flags is 0x10" },
+		{ 0, 0, 0, 0x80, -EINVAL, "flags is 0x80" },
+		{ 0, 0, 0, 0xff, -EINVAL, "known are 0xf" },
+		{ 10, 0, 0, 0, -MK_EOPCODE, "opcode is 10" },
+		{ 255, 0, 0, 0, -MK_EOPCODE, "opcode is 255" },
+		{ 256, 0, 0, 0, -MK_EOPCODE, "opcode is 256" },
+		{ 0x100, 0, 0, 0, -MK_EOPCODE, "mk_handler_list()" },
+		{ UINT16_MAX, 0, 0, 0, -MK_EOPCODE, "opcode is 65535" },
 	};
 	char where[16];
 
@@ -91,7 +88,6 @@ static void fields(void **state)
 
 				s[at].opcode = bad[k].opcode;
 				s[at].tenant = bad[k].tenant;
-				s[at].tiles = bad[k].tiles;
 				s[at].priority = bad[k].priority;
 				s[at].flags = bad[k].flags;
 				snprintf(where, sizeof(where), "slot %u", at);
@@ -110,6 +106,8 @@ static void fields(void **state)
 static void good_fields(void **state)
 {
 	static const uint16_t opcodes[] = { 0, 1, 7, 8, 16, 18, 5 };
+	static const uint16_t tiles[] = { 0, 1, 2, 255, 256, 32768,
+					  UINT16_MAX };
 	struct mk_mock_slot slot;
 	struct mk_slot *s = get(7);
 
@@ -117,9 +115,9 @@ static void good_fields(void **state)
 	for (unsigned i = 0; i < 7; i++) {
 		s[i].opcode = opcodes[i];
 		s[i].tenant = (uint16_t)(i * 63 / 6);
-		s[i].tiles = i % 2;
+		s[i].tiles = tiles[i];
 		s[i].priority = (uint8_t)(i % 5);
-		s[i].flags = (uint8_t)(i % 4);
+		s[i].flags = (uint8_t)(i % 4 + i % 3 * 4);
 	}
 	assert_int_equal(mk_queue_submit(q, s, 7), 7);
 	for (unsigned i = 0; i < 7; i++) {
@@ -127,9 +125,9 @@ static void good_fields(void **state)
 					  &slot));
 		assert_int_equal(slot.opcode, opcodes[i]);
 		assert_int_equal(slot.tenant, i * 63 / 6);
-		assert_int_equal(slot.tiles, i % 2);
+		assert_int_equal(slot.tiles, tiles[i]);
 		assert_int_equal(slot.priority, i % 5);
-		assert_int_equal(slot.flags, i % 4);
+		assert_int_equal(slot.flags, i % 4 + i % 3 * 4);
 		assert_false(slot.torn);
 		mk_mock_answer(mk_mock_of(ctx), q->desc.index, slot.ticket, 0,
 			       0);

@@ -116,7 +116,7 @@ struct mk_queue_stats support_balance(struct mk_queue *q)
 	assert_int_equal(s.submitted, s.ok + s.failed + s.ready + s.in_flight);
 	assert_int_equal(s.failed, s.faulted + s.bad_opcode + s.bad_args +
 					   s.expired + s.cancelled + s.lost +
-					   s.other);
+					   s.upstream + s.deadlocked + s.other);
 	return s;
 }
 

@@ -182,7 +182,7 @@ static struct mk_message bad;
 	X(QUEUE_ATTACH, bad.queue.slots_offset += 32, "slots_offset")         \
 	X(QUEUE_ATTACH, bad.queue.slots_offset = 0u - MK_LINE, "slots")       \
 	X(QUEUE_ATTACH, bad.queue.completions_offset = 256, "completions")    \
-	X(QUEUE_ATTACH, bad.queue.completions_offset = 4160, "completions")   \
+	X(QUEUE_ATTACH, bad.queue.completions_offset = 4544, "completions")   \
 	X(QUEUE_ATTACH, bad.queue.ext_offset = 4224, "ext_offset")            \
 	X(QUEUE_ATTACH, bad.queue.ext_offset++, "ext_offset")                 \
 	X(QUEUE_ATTACH, bad.queue.control_offset = 2048, "control_offset")    \

@@ -19,6 +19,8 @@
 #define BACKLOG_NS 20000u   /* work worth waking another worker for */
 #define CLAIM_MOST 8u       /* tiny slots that are claimed at once */
 #define BACKLOG_REST 16u    /* after a wake-up, this many backlogs pass */
+/* flags that are served */
+#define CPU_FLAGS (MK_SLOT_DEADLINE | MK_SLOT_IDEMPOTENT)
 #define CHEAP_NS 20u        /* what an opcode costs that is never timed */
 
 /* A slot as it was when it was copied; checked before use. */
@@ -261,7 +263,7 @@ static int32_t refuse(struct cpu_queue *q, struct mk_task *task,
 		return -MK_EOPCODE;
 	if (slot->tenant >= MK_TENANTS || slot->tiles > 1)
 		return -MK_ERANGE;
-	if (slot->priority >= MK_PRIORITIES || (slot->flags & ~MK_SLOT_FLAGS))
+	if (slot->priority >= MK_PRIORITIES || (slot->flags & ~CPU_FLAGS))
 		return -EINVAL;
 	return late(q, task, slot) ? -MK_EDEADLINE : 0;
 }

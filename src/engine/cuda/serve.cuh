@@ -20,6 +20,9 @@ enum mkd_kind {
 	MKD_KIND_FENCE = 5  /* waits for earlier tickets */
 };
 
+/* Flags that are served. */
+#define MKD_SERVED (MK_SLOT_DEADLINE | MK_SLOT_IDEMPOTENT)
+
 /* A slot as its leader sees it. */
 struct mkd_slot {
 	uint64_t relative;
@@ -236,7 +239,7 @@ MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s,
 		return -MK_EOPCODE;
 	if (s->tenant >= MK_TENANTS || tiles > 1u)
 		return -MK_ERANGE;
-	if (s->priority >= MK_PRIORITIES || (s->flags & ~MK_SLOT_FLAGS))
+	if (s->priority >= MK_PRIORITIES || (s->flags & ~MKD_SERVED))
 		return -MKD_EINVAL;
 	return mkd_late(w, s) ? -MK_EDEADLINE : 0;
 }
