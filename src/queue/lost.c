@@ -42,6 +42,14 @@ static void see_claims(struct mk_queue *q, uint64_t head, uint64_t tail)
 	q->loss_seen = true;
 }
 
+/* It ran, and went on without a worker: in pieces, or later. The dead process
+ * said so, and if that is nonsense it costs no more than this answer. */
+static bool begun(const struct mk_queue *q, uint64_t t)
+{
+	return mk_load_acquire(&q->ext[t & q->mask].begun) ==
+	       (0x10000u | MK_MARK(t, q->shift));
+}
+
 /* What the loss meant for a slot without an answer: MK_ENOTRUN, or what it
  * ends with if it may not run again. */
 static int fate(const struct mk_queue *q, uint64_t t, bool *suspect)
@@ -53,7 +61,7 @@ static int fate(const struct mk_queue *q, uint64_t t, bool *suspect)
 	if ((int64_t)(q->loss_claim - t) <= 0)
 		return MK_ENOTRUN;
 	if (!n)
-		return loss->exact ? MK_ENOTRUN : MK_EMAYRUN;
+		return loss->exact && !begun(q, t) ? MK_ENOTRUN : MK_EMAYRUN;
 	/* a row says itself how far it came, and is done with another try */
 	if (n->code == MK_EFAULT &&
 	    q->slots[t & q->mask].opcode == MK_OP_ROW)
@@ -100,6 +108,11 @@ static int verdict(struct mk_queue *q, uint64_t t)
 	bool suspect;
 	int code = fate(q, t, &suspect);
 
+	/* counters may be gone, and those of slots that ended here were never
+	 * raised: who waits would do so for ever, and who raises would raise
+	 * what means something else by now */
+	if (slot->flags & (MK_SLOT_WAIT | MK_SLOT_RAISE))
+		return code;
 	if (code == MK_ENOTRUN || harmless(slot))
 		return 0;
 	if (!(slot->flags & MK_SLOT_IDEMPOTENT))
