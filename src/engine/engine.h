@@ -120,6 +120,14 @@ struct mk_module_desc {
 					      * image; the engine duplicates it
 					      * if it keeps it */
 	const struct mk_module_table *table; /* linked in, instead of fd */
+	uint32_t flags;                      /* enum mk_module_open_flags */
+};
+
+enum mk_module_open_flags {
+	/* Another follows at once, before any is bound: what is done for all of
+	 * them together is put off until the last, which comes without this.
+	 * Argument bytes and widths may be unknown until then, and 0. */
+	MK_OPEN_MORE = 1
 };
 
 #define MK_QUEUES_MAX 1024u

@@ -23,6 +23,7 @@ struct loading {
 	uint32_t flags;
 	struct mk_loaded *m;
 	bool opened; /* the engine has it, and must be told to close it */
+	bool more;   /* to be opened with others, which follow */
 	struct mk_handler_info handlers[MK_MODULE_HANDLERS_MAX];
 	unsigned count;
 };
@@ -148,7 +149,8 @@ static int new_opcodes(struct loading *l)
 static int open_module(struct loading *l)
 {
 	struct mk_ctx *ctx = l->ctx;
-	struct mk_module_desc desc = { l->m->id, l->m->fd, l->m->table };
+	struct mk_module_desc desc = { l->m->id, l->m->fd, l->m->table,
+				       l->more ? MK_OPEN_MORE : 0 };
 	int rc = ctx->ops->module_open(ctx->engine, &desc, l->handlers,
 				       MK_MODULE_HANDLERS_MAX, &l->count);
 
@@ -161,7 +163,9 @@ static int open_module(struct loading *l)
 				    "the engine lists %u handlers; at most %u "
 				    "were asked for", l->count,
 				    MK_MODULE_HANDLERS_MAX);
-	return mk_table_check(l->handlers, l->count, "the module");
+	/* what was put off is not there to be checked */
+	return l->more ? 0 :
+			 mk_table_check(l->handlers, l->count, "the module");
 }
 
 static int bind_module(struct loading *l)
@@ -488,16 +492,26 @@ static bool same_handlers(const struct loading *l)
 
 static int reload(struct loading *l)
 {
-	int rc = open_module(l);
+	int rc;
 
+	l->more = l->m->next;
+	rc = open_module(l);
 	if (!rc && !same_handlers(l))
 		rc = mk_error_set(-MK_EMODULE, 0, "mk_ctx_recover",
 				  "module %u lists other handlers than it did "
 				  "when it was loaded", l->m->id);
-	return rc ? rc : l->ctx->ops->module_bind(l->ctx->engine, l->m->id,
-						  l->m->map, l->m->count);
+	return rc;
 }
 
+static int rebind(struct mk_ctx *ctx, const struct mk_loaded *m)
+{
+	return ctx->ops->module_bind(ctx->engine, m->id, m->map, m->count);
+}
+
+/*
+ * All at once: an engine that compiles its modules together was never asked
+ * for some of them, and has only the whole in its cache.
+ */
 int mk_module_reload_all(struct mk_ctx *ctx)
 {
 	struct loading *l;
@@ -512,6 +526,8 @@ int mk_module_reload_all(struct mk_ctx *ctx)
 	l->ctx = ctx;
 	for (l->m = ctx->modules; l->m && !rc; l->m = l->m->next)
 		rc = reload(l);
+	for (const struct mk_loaded *m = ctx->modules; m && !rc; m = m->next)
+		rc = rebind(ctx, m);
 	free(l);
 	return rc;
 }

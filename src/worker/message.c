@@ -417,6 +417,9 @@ static int check_module(const struct mk_message *m)
 	if (open ? !d->max || d->max > MK_OPCODES : d->max)
 		return refuse(op, "max is %" PRIu32 ", %s", d->max,
 			      open ? "1 to 256" : "not 0");
+	if (d->flags & ~(open ? (uint32_t)MK_OPEN_MORE : 0u) || d->reserved)
+		return refuse(op, "flags are 0x%" PRIx32 ", reserved is %"
+			      PRIu32, d->flags, d->reserved);
 	for (uint32_t i = 0; i < m->head.count; i++) {
 		const struct mk_opcode_map *map = &d->map[i];
 

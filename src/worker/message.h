@@ -77,6 +77,8 @@ struct mk_message_copy {
 struct mk_message_module {
 	uint32_t id;
 	uint32_t max; /* OPEN: most handlers wanted; BIND: 0 */
+	uint32_t flags; /* OPEN: enum mk_module_open_flags; BIND: 0 */
+	uint32_t reserved;
 	struct mk_opcode_map map[MK_OPCODES]; /* BIND: head.count of them */
 };
 

@@ -394,6 +394,8 @@ static int proxy_module_open(struct mk_engine *e,
 		max = MK_OPCODES;
 	p->request.module.id = desc->id;
 	p->request.module.max = max;
+	p->request.module.flags = desc->flags;
+	p->request.module.reserved = 0;
 	err = command(p, &(struct command){ .op = MK_MESSAGE_MODULE_OPEN,
 					    .fd = desc->fd, .max = max });
 	if (err)
@@ -415,6 +417,7 @@ static int proxy_module_bind(struct mk_engine *e, uint32_t id,
 				    MK_OPCODES);
 	p->request.module.id = id;
 	p->request.module.max = 0;
+	p->request.module.flags = p->request.module.reserved = 0;
 	if (count)
 		memcpy(p->request.module.map, map, count * sizeof(*map));
 	return command(p, &(struct command){ .op = MK_MESSAGE_MODULE_BIND,

@@ -178,7 +178,8 @@ static int do_close(struct mk_serve *s)
 
 static int do_module_open(struct mk_serve *s, int fd, uint32_t *count)
 {
-	struct mk_module_desc desc = { .id = s->in.module.id, .fd = fd };
+	struct mk_module_desc desc = { .id = s->in.module.id, .fd = fd,
+				       .flags = s->in.module.flags };
 	unsigned max = s->in.module.max, n = 0;
 	int err;
 

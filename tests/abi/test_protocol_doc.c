@@ -171,7 +171,8 @@
 	F(mk_message_copy, flags) F(mk_message_copy, offset) \
 	F(mk_message_copy, staging) F(mk_message_copy, bytes) \
 	S(mk_message_module) F(mk_message_module, id) \
-	F(mk_message_module, max) F(mk_message_module, map) \
+	F(mk_message_module, max) F(mk_message_module, flags) \
+	F(mk_message_module, reserved) F(mk_message_module, map) \
 	S(mk_opcode_map) F(mk_opcode_map, name) \
 	F(mk_opcode_map, opcode) F(mk_opcode_map, reserved) \
 	S(mk_answer) F(mk_answer, head) F(mk_answer, error) \

@@ -16,6 +16,7 @@
 
 #include "cuda/fake_cuda.c"
 
+#include "context/context.h"
 #include "engine/cuda/bundle.h"
 #include "engine/cuda/program.h"
 #include "module/image.h"
@@ -148,6 +149,60 @@ static void found_again(void **state)
 	load(ctx, SOURCE("a"), 0);
 	/* b alone was new */
 	assert_int_equal(fake.compiles, compiles + 1);
+	support_ctx_end(ctx);
+}
+
+/*
+ * What comes back after a loss comes in another order than it was loaded in,
+ * and all at once: parts of it that were never together need no compiler, and
+ * the kernel steps aside once.
+ */
+static void together(void **state)
+{
+	static const char *const names[] = { "t1", "t2", "t3" };
+	struct mk_handler_info info[4];
+	struct mk_module_desc d = { .table = NULL };
+	struct mk_opcode_map map = { .opcode = 40 };
+	struct mk_ctx *ctx = context();
+	struct mk_loaded *m;
+	unsigned compiles, launches, count;
+	int fd[3];
+
+	(void)state;
+	load(ctx, SOURCE("t1"), 0);
+	load(ctx, SOURCE("t2"), 0);
+	load(ctx, SOURCE("t3"), 0);
+	m = ctx->modules;
+	for (unsigned i = 3; i-- > 0; m = m->next)
+		fd[i] = dup(m->fd);
+	support_ctx_end(ctx);
+
+	compiles = fake.compiles;
+	ctx = context();
+	launches = fake.launches;
+	for (unsigned i = 3; i-- > 0;) {
+		d.id = i + 1;
+		d.fd = fd[i];
+		d.flags = i ? MK_OPEN_MORE : 0;
+		assert_int_equal(mk_engine_cuda.module_open(
+			ctx->engine, &d, info, 4, &count), 0);
+		assert_int_equal(count, 1);
+		assert_string_equal(info[0].name, names[i]);
+		strcpy(map.name, names[i]);
+		/* one that was put off has no code yet */
+		if (i)
+			assert_int_equal(mk_engine_cuda.module_bind(
+				ctx->engine, i + 1, &map, 1),
+				-MK_ENOHANDLER);
+	}
+	assert_int_equal(fake.compiles, compiles);
+	assert_int_equal(fake.launches, launches + 1);
+	for (unsigned i = 0; i < 3; i++) {
+		strcpy(map.name, names[i]);
+		assert_int_equal(mk_engine_cuda.module_bind(
+			ctx->engine, i + 1, &map, 1), 0);
+		close(fd[i]);
+	}
 	support_ctx_end(ctx);
 }
 
@@ -605,6 +660,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(found_again, begin),
+		cmocka_unit_test_setup(together, begin),
 		cmocka_unit_test_setup(damaged_cache, begin),
 		cmocka_unit_test_setup(foreign_cache, begin),
 		cmocka_unit_test_setup(chosen_cache, begin),

@@ -299,7 +299,7 @@ static bool set_op(struct mk_engine *e, uint32_t opcode, uint32_t id,
 		   const char *name)
 {
 	for (struct mkc_source *s = e->sources; s; s = s->next) {
-		if (s->id != id)
+		if (s->id != id || !s->built)
 			continue;
 		for (unsigned i = 0; i < s->count; i++)
 			if (!strcmp(s->names[i].name, name)) {
@@ -342,8 +342,10 @@ int mkc_tell_table(struct mk_engine *e, bool strict, uint64_t timeout_ns)
 static void adopt(struct mk_engine *e, const struct mkc_program *p)
 {
 	memcpy(e->program, p->hash, sizeof(e->program));
-	for (struct mkc_source *s = e->sources; s; s = s->next)
+	for (struct mkc_source *s = e->sources; s; s = s->next) {
 		s->first = s->number;
+		s->built = true;
+	}
 }
 
 /* The kernel is off the device. */
@@ -480,6 +482,15 @@ static void remove_source(struct mk_engine *e, struct mkc_source *s)
 	mkc_source_free(s);
 }
 
+/* Its code comes with that of the last one. */
+static int only_names(struct mkc_source *s)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		memcpy(s->info[i].name, s->names[i].name,
+		       sizeof(s->info[i].name));
+	return 0;
+}
+
 int mkc_module_open(struct mk_engine *e, const struct mk_module_desc *d,
 		    struct mk_handler_info *out, unsigned max, unsigned *count)
 {
@@ -499,7 +510,7 @@ int mkc_module_open(struct mk_engine *e, const struct mk_module_desc *d,
 	}
 	s->next = e->sources;
 	e->sources = s;
-	r = code_again(e);
+	r = d->flags & MK_OPEN_MORE ? only_names(s) : code_again(e);
 	if (r) {
 		why = *mk_error_last();
 		remove_source(e, s);

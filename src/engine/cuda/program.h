@@ -12,6 +12,8 @@
 #ifndef MK_CUDA_PROGRAM_H
 #define MK_CUDA_PROGRAM_H
 
+#include <stdbool.h>
+
 #include <megakernel.h>
 
 #include "engine/cuda/compiler.h"
@@ -42,6 +44,7 @@ struct mkc_source {
 	unsigned first;    /* number of its first handler in the kernel */
 	unsigned number;   /* the same in the program last written */
 	struct mk_handler_info *info; /* count, after the image is loaded */
+	bool built;        /* it is in the program that is loaded */
 };
 
 /* A source from a text, or from a bundle; copies it. -MK_EMODULE, -ENOMEM. */
