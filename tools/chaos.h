@@ -101,6 +101,32 @@ void chaos_times_add(struct chaos_times *t, uint64_t ns);
 uint64_t chaos_times_at(struct chaos_times *t, double q);
 void chaos_times_free(struct chaos_times *t);
 
+/* The same as JSON. (chaos_print.c) */
+json_t *chaos_times_json(struct chaos_times *t);
+
+/* What a recovery is made of: until the fault is noticed, then what the
+ * library says (enum mk_stage), then until the first good answer. */
+enum chaos_stage {
+	CHAOS_NOTICED,
+	CHAOS_ENGINE,
+	CHAOS_ANSWERED = CHAOS_ENGINE + MK_STAGES,
+	CHAOS_STAGES
+};
+
+#define CHAOS_SLOWEST 5u
+
+struct chaos_slow {
+	enum chaos_kind kind;
+	uint64_t at_ns, good_ns;
+	uint64_t stage_ns[CHAOS_STAGES];
+};
+
+/* Of deaths whose recovery nothing was meant to hinder. */
+struct chaos_stages {
+	struct chaos_times times[CHAOS_STAGES];
+	struct chaos_slow slow[CHAOS_SLOWEST];
+};
+
 /* ---- the workload (chaos_check.c, chaos_work.c, chaos_row.c) ------------ */
 
 /* What a slot does, and so how its answer is checked. */
@@ -298,6 +324,8 @@ struct chaos {
 	struct chaos_seen seen[CHAOS_KINDS];
 	struct chaos_times dead, hung; /* how long noticing took */
 	struct chaos_times recovery;   /* fault to the first good answer */
+	struct chaos_times hindered;   /* the same, where starts had to fail */
+	struct chaos_stages stages;
 	uint64_t done;      /* faults; relaxed */
 	uint64_t started_ns, ended_ns;
 	uint64_t caller_ms; /* slowest end of a worker without its caller */
@@ -342,6 +370,13 @@ bool chaos_clock(struct chaos *c, const struct chaos_fault *f);
 
 /* chaos_caller.c: the program that is killed; never returns. */
 int chaos_be_caller(struct chaos *c);
+
+/* chaos_stages.c: the fault of t0, whose first good answer is there. */
+void chaos_stages_add(struct chaos *c, enum chaos_kind kind, uint64_t t0,
+		      uint64_t good, const struct mk_ctx_stats *stats);
+void chaos_stages_print(struct chaos *c);
+json_t *chaos_stages_json(struct chaos *c);
+void chaos_stages_free(struct chaos *c);
 
 /* chaos_print.c */
 void chaos_progress(const struct chaos *c);

@@ -135,16 +135,28 @@ bool chaos_probe(struct chaos *c, uint64_t deadline_ns)
 
 /* ---- after a fault ----------------------------------------------------- */
 
+/* It is noticed by waiting. */
+static bool waits(enum chaos_kind kind)
+{
+	return kind == CHAOS_HANG || kind == CHAOS_SIGSTOP ||
+	       kind == CHAOS_POLL;
+}
+
+/* The new process is kept from starting, too. */
+static bool hinders(enum chaos_kind kind)
+{
+	return kind == CHAOS_RESTART || kind == CHAOS_DESCRIPTORS;
+}
+
 static void note(struct chaos *c, enum chaos_kind kind, uint64_t notice_ns,
 		 uint64_t good_ns)
 {
-	bool waits = kind == CHAOS_HANG || kind == CHAOS_SIGSTOP ||
-		     kind == CHAOS_POLL;
-
 	chaos_times_add(&c->seen[kind].notice, notice_ns);
 	chaos_times_add(&c->seen[kind].good, good_ns);
-	chaos_times_add(waits ? &c->hung : &c->dead, notice_ns);
-	if (!waits)
+	chaos_times_add(waits(kind) ? &c->hung : &c->dead, notice_ns);
+	if (hinders(kind))
+		chaos_times_add(&c->hindered, good_ns);
+	else if (!waits(kind))
 		chaos_times_add(&c->recovery, good_ns);
 }
 
@@ -153,6 +165,7 @@ bool chaos_await_loss(struct chaos *c, enum chaos_kind kind, uint64_t t0,
 {
 	uint64_t deadline = mk_deadline_after(BOUND_NS);
 	struct mk_ctx_stats s = stats_of(c);
+	uint64_t now;
 
 	while (s.losses == losses && mk_time_left(deadline)) {
 		nap(100000);
@@ -168,7 +181,11 @@ bool chaos_await_loss(struct chaos *c, enum chaos_kind kind, uint64_t t0,
 			       chaos_kinds[kind].name);
 		return false;
 	}
-	note(c, kind, s.lost_ns > t0 ? s.lost_ns - t0 : 0, mk_now_ns() - t0);
+	now = mk_now_ns();
+	note(c, kind, s.lost_ns > t0 ? s.lost_ns - t0 : 0, now - t0);
+	s = stats_of(c);
+	if (!waits(kind) && !hinders(kind) && s.losses == losses + 1)
+		chaos_stages_add(c, kind, t0, now, &s);
 	return true;
 }
 
@@ -211,6 +228,17 @@ static void check_starts(struct chaos *c, const struct chaos_fault *f,
 		       (unsigned long long)starts, mk_code_name(result));
 }
 
+/* It takes a while to come to its fault: when that is. */
+static uint64_t await_fault(struct chaos *c, uint64_t t0)
+{
+	uint64_t deadline = mk_deadline_after(c->o->hang_ns), word = 0;
+
+	while (!mk_queue_observe(c->q, 1, &word) && !word &&
+	       mk_time_left(deadline))
+		nap(20000);
+	return word ? mk_now_ns() : t0;
+}
+
 static bool by_handler(struct chaos *c, const struct chaos_fault *f)
 {
 	struct chaos_fault_args a = { .word = 0, .noise = f->noise };
@@ -219,9 +247,14 @@ static bool by_handler(struct chaos *c, const struct chaos_fault *f)
 	struct mk_completion done;
 
 	mk_queue_set_observable(c->q, 0, 0);
+	mk_queue_set_observable(c->q, 1, 0);
 	t0 = mk_now_ns();
-	if (!submit(c, c->load.fault[f->kind],
-		    f->idempotent ? MK_SLOT_IDEMPOTENT : 0, &a, sizeof(a)) ||
+	if (submit(c, c->load.fault[f->kind],
+		   f->idempotent ? MK_SLOT_IDEMPOTENT : 0, &a, sizeof(a)))
+		t0 = f->kind == CHAOS_OVERFLOW ? await_fault(c, t0) : t0;
+	else
+		c->stuck = true;
+	if (c->stuck ||
 	    !reap(c, &done, mk_deadline_after(BOUND_NS))) {
 		c->stuck = true;
 		return false;

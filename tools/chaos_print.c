@@ -146,6 +146,8 @@ static int print_table(struct chaos *c)
 	print_times("a death, until noticed", &c->dead);
 	print_times("a hang, until noticed", &c->hung);
 	print_times("a death, until a good answer", &c->recovery);
+	print_times("  with starts that had to fail", &c->hindered);
+	chaos_stages_print(c);
 	putchar('\n');
 	print_endings(c, &t);
 	for (unsigned i = 0; i < c->complaints &&
@@ -161,7 +163,7 @@ static int print_table(struct chaos *c)
 
 /* ---- JSON -------------------------------------------------------------- */
 
-static json_t *times_json(struct chaos_times *t)
+json_t *chaos_times_json(struct chaos_times *t)
 {
 	return json_pack("{s:o,s:o,s:o,s:o}", "count", cli_json_u64(t->count),
 			 "p50_ns", cli_json_u64(chaos_times_at(t, 0.5)),
@@ -186,9 +188,9 @@ static json_t *faults_json(struct chaos *c)
 						c->seen[k].injected));
 			json_object_set_new(o, "noticed", cli_json_u64(
 						c->seen[k].noticed));
-			json_object_set_new(o, "notice", times_json(
+			json_object_set_new(o, "notice", chaos_times_json(
 						&c->seen[k].notice));
-			json_object_set_new(o, "good", times_json(
+			json_object_set_new(o, "good", chaos_times_json(
 						&c->seen[k].good));
 		}
 		json_array_append_new(all, o);
@@ -224,9 +226,11 @@ static int print_json(struct chaos *c)
 	json_object_set_new(all, "ns",
 			    cli_json_u64(c->ended_ns - c->started_ns));
 	json_object_set_new(all, "kinds", faults_json(c));
-	json_object_set_new(all, "death_noticed", times_json(&c->dead));
-	json_object_set_new(all, "hang_noticed", times_json(&c->hung));
-	json_object_set_new(all, "recovery", times_json(&c->recovery));
+	json_object_set_new(all, "death_noticed", chaos_times_json(&c->dead));
+	json_object_set_new(all, "hang_noticed", chaos_times_json(&c->hung));
+	json_object_set_new(all, "recovery", chaos_times_json(&c->recovery));
+	json_object_set_new(all, "hindered", chaos_times_json(&c->hindered));
+	json_object_set_new(all, "stages", chaos_stages_json(c));
 	json_object_set_new(all, "slots", cli_json_u64(t.submitted));
 	json_object_set_new(all, "endings", endings);
 	json_object_set_new(all, "losses", cli_json_u64(c->stats.losses));

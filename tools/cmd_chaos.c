@@ -207,6 +207,8 @@ int cmd_chaos(int argc, char **argv)
 	chaos_times_free(&c->dead);
 	chaos_times_free(&c->hung);
 	chaos_times_free(&c->recovery);
+	chaos_times_free(&c->hindered);
+	chaos_stages_free(c);
 	free(c);
 	return status;
 }

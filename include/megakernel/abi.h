@@ -416,7 +416,9 @@ struct mk_context_block {
 	int32_t error;          /* device: why state is FAILED */
 	uint64_t launches;      /* of the resident kernel; engine's host side
 				 * alone, relaxed; cpu: 0 */
-	uint32_t reserved1[12];
+	uint32_t pulse;         /* robust futex; a thread of the worker process
+				 * holds it while that lives; 0: none does */
+	uint32_t reserved1[11];
 	/* line 2 */
 	uint32_t bell;             /* futex; host adds, device waits */
 	uint32_t reserved2[15];

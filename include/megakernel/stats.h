@@ -14,6 +14,18 @@ extern "C" {
 #endif
 
 /** Counts of a context over all its queues and workers, as they happened. */
+/* What a recovery is made of. */
+enum mk_stage {
+	MK_STAGE_GONE,    /* until the old process was gone altogether */
+	MK_STAGE_DELAY,   /* until the last try began: the budget's delay,
+			   * tries that failed, and the wait for a processor */
+	MK_STAGE_START,   /* the new process, its engine, its device */
+	MK_STAGE_BUFFERS, /* attached, and their content written back */
+	MK_STAGE_MODULES,
+	MK_STAGE_QUEUES,  /* attached, and open again */
+	MK_STAGES
+};
+
 struct mk_ctx_stats {
 	uint64_t slots;       /* answered by the engine */
 	uint64_t failed;      /* of these, with a negative result */
@@ -50,6 +62,8 @@ struct mk_ctx_stats {
 	uint64_t recovered_ns; /* ... and when it was over, if it is */
 	uint64_t recovery_last_ns; /* from noticing to being over */
 	uint64_t recovery_max_ns;
+	uint64_t recovery_stage_ns[MK_STAGES]; /* of the last one: what took
+						* how long */
 };
 
 /** Thread-safe; reads shared memory, no system call. */

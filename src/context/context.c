@@ -312,6 +312,13 @@ static void proxy_lost(void *arg, const struct mk_error *why)
 	mk_ctx_lost(arg, why);
 }
 
+static void proxy_dying(void *arg)
+{
+	struct mk_ctx *ctx = arg;
+
+	mk_store_relaxed(&ctx->counts.dying_ns, mk_now_ns());
+}
+
 static void proxy_starting(void *arg, struct mk_engine *e)
 {
 	struct mk_ctx *ctx = arg;
@@ -341,10 +348,12 @@ int mk_ctx_start(struct mk_ctx *ctx)
 			.command_ns = ctx->command_ns,
 			.commands = &ctx->commands,
 			.lost = proxy_lost,
+			.dying = proxy_dying,
 			.starting = proxy_starting,
 			.arg = ctx,
 		};
 
+		mk_store_relaxed(&ctx->counts.dying_ns, 0);
 		ctx->ops = &mk_engine_proxy;
 		r = mk_proxy_open(&pp, &ctx->config, &ctx->region,
 				  &ctx->engine);
@@ -628,6 +637,8 @@ static void loss_stats(const struct mk_loss_counts *c,
 	out->recovered_ns = mk_load_relaxed(&c->recovered_ns);
 	out->recovery_last_ns = mk_load_relaxed(&c->last_ns);
 	out->recovery_max_ns = mk_load_relaxed(&c->max_ns);
+	for (unsigned i = 0; i < MK_STAGES; i++)
+		out->recovery_stage_ns[i] = mk_load_relaxed(&c->stage_ns[i]);
 }
 
 int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)

@@ -141,6 +141,35 @@ static void close_queues(struct mk_ctx *ctx)
 	pthread_mutex_unlock(&ctx->list_lock);
 }
 
+/* The end of a stage. */
+static void stage(struct mk_loss_counts *c, enum mk_stage which)
+{
+	uint64_t now = mk_now_ns();
+
+	mk_store_relaxed(&c->stage_ns[which],
+			 now - mk_load_relaxed(&c->stage_at));
+	mk_store_relaxed(&c->stage_at, now);
+}
+
+/* It was noticed when the process began to die, if that was seen. */
+static void note_loss(struct mk_loss_counts *c)
+{
+	uint64_t dying = mk_load_relaxed(&c->dying_ns);
+	uint64_t when = dying ? dying : mk_now_ns();
+
+	mk_store_relaxed(&c->lost_ns, when);
+	mk_store_relaxed(&c->stage_at, when);
+	stage(c, MK_STAGE_GONE);
+}
+
+/* A try begins: all that was since the process had gone is over. */
+static void stage_try(struct mk_loss_counts *c)
+{
+	mk_store_relaxed(&c->stage_at, mk_load_relaxed(&c->lost_ns) +
+				mk_load_relaxed(&c->stage_ns[MK_STAGE_GONE]));
+	stage(c, MK_STAGE_DELAY);
+}
+
 void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
 {
 	struct mk_loss_counts *c = &ctx->counts;
@@ -150,7 +179,7 @@ void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
 
 	/* the first of several: until it is over */
 	if (!mk_load_acquire(&ctx->lost))
-		mk_store_relaxed(&c->lost_ns, mk_now_ns());
+		note_loss(c);
 	mk_store_relaxed(&c->recovered_ns, 0);
 	mk_add_relaxed(by_cause[mk_loss_take(ctx, &cause)], 1);
 	mk_add_relaxed(&c->losses, 1);
@@ -242,8 +271,10 @@ static int hand_over(struct mk_ctx *ctx)
 {
 	int r = mk_buffers_attach_all(ctx);
 
+	stage(&ctx->counts, MK_STAGE_BUFFERS);
 	if (!r)
 		r = mk_module_reload_all(ctx);
+	stage(&ctx->counts, MK_STAGE_MODULES);
 	for (struct mk_queue *q = ctx->queues; q && !r; q = q->list)
 		r = ctx->ops->queue_attach(ctx->engine, &q->desc,
 					   q->event_fd);
@@ -285,6 +316,7 @@ static int restart(struct mk_ctx *ctx, uint64_t timeout_ns)
 	/* before it has a queue: no slot may start */
 	if (ctx->quiesced)
 		r = ctx->ops->pause(ctx->engine, timeout_ns);
+	stage(&ctx->counts, MK_STAGE_START);
 	if (!r)
 		r = hand_over(ctx);
 	if (r) {
@@ -298,8 +330,11 @@ static int restart(struct mk_ctx *ctx, uint64_t timeout_ns)
 
 static void count_recovery(struct mk_ctx *ctx)
 {
-	uint64_t now = mk_now_ns();
-	uint64_t took = now - mk_load_relaxed(&ctx->counts.lost_ns);
+	uint64_t now, took;
+
+	stage(&ctx->counts, MK_STAGE_QUEUES);
+	now = mk_load_relaxed(&ctx->counts.stage_at);
+	took = now - mk_load_relaxed(&ctx->counts.lost_ns);
 
 	mk_store_relaxed(&ctx->counts.recovered_ns, now);
 	mk_store_relaxed(&ctx->counts.last_ns, took);
@@ -314,6 +349,7 @@ int mk_ctx_recover_locked(struct mk_ctx *ctx, uint64_t timeout_ns)
 	uint64_t losses, was = ctx->command_ns;
 	int r;
 
+	stage_try(&ctx->counts);
 	mk_ctx_drop_engine(ctx);
 	pthread_mutex_lock(&ctx->error_lock);
 	losses = ctx->losses;

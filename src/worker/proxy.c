@@ -14,6 +14,7 @@
 #include "base/order.h"
 #include "worker/channel.h"
 #include "worker/message.h"
+#include "worker/pulse.h"
 #include "worker/spawn.h"
 #include "worker/watch.h"
 
@@ -28,6 +29,9 @@
 /* A struct mk_engine to those who call us. */
 struct mk_proxy {
 	struct mk_watch *watch;
+	struct mk_pulse *pulse; /* NULL: the watch alone will notice */
+	void (*dying)(void *arg);
+	void *arg;
 	uint64_t command_ns;
 	uint64_t *commands;
 	uint64_t sequence;
@@ -212,6 +216,27 @@ static int hello_failed(struct mk_proxy *p, const char *path, int err)
 			    path, why.text);
 }
 
+/* Its death has begun, or it says so: see to it that it comes to an end. */
+static void proxy_dying(void *arg)
+{
+	struct mk_proxy *p = arg;
+
+	mk_watch_kill(p->watch, NULL);
+	if (p->dying)
+		p->dying(p->arg);
+}
+
+static void watch_pulse(struct mk_proxy *p,
+			const struct mk_proxy_params *params,
+			const struct mk_region *region)
+{
+	struct mk_context_block *block = (void *)region->base;
+
+	p->dying = params->dying;
+	p->arg = params->arg;
+	p->pulse = mk_pulse_watch(&block->pulse, proxy_dying, p);
+}
+
 int mk_proxy_open(const struct mk_proxy_params *params,
 		  const struct mk_engine_config *config,
 		  const struct mk_region *region, struct mk_engine **out)
@@ -250,6 +275,7 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 		mk_proxy_kill((struct mk_engine *)(void *)p);
 		return err;
 	}
+	watch_pulse(p, params, region);
 	*out = (struct mk_engine *)(void *)p;
 	return 0;
 }
@@ -273,6 +299,7 @@ void mk_proxy_kill(struct mk_engine *e)
 {
 	struct mk_proxy *p = proxy_of(e);
 
+	mk_pulse_end(p->pulse);
 	mk_watch_end(p->watch);
 	free(p);
 }

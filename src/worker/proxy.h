@@ -19,6 +19,10 @@ struct mk_proxy_params {
 	 * socket breaks without having been asked to end. It must not take a
 	 * lock that is held around a call of this table, nor call back. */
 	void (*lost)(void *arg, const struct mk_error *why);
+	/* Called when the process is seen to die, which may be long before it
+	 * is gone; perhaps not at all. From a thread of its own, under the
+	 * same terms. May be NULL. */
+	void (*dying)(void *arg);
 	/* Called as soon as there is a process that mk_proxy_condemn() can
 	 * end, and with NULL before it is gone again if opening fails; may be
 	 * NULL. */

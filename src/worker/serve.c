@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/order.h"
+#include "worker/pulse.h"
 
 void mk_serve_init(struct mk_serve *s, mk_serve_find_fn find)
 {
@@ -357,6 +358,7 @@ int mk_serve_run(int sock, mk_serve_find_fn find)
 	static struct leash leash;
 	struct mk_packet packet = { .data = &serve.in,
 				    .room = sizeof(serve.in) };
+	bool pulse = false;
 	size_t bytes;
 
 	if (!is_ours(sock))
@@ -371,6 +373,13 @@ int mk_serve_run(int sock, mk_serve_find_fn find)
 		if (mk_channel_recv(sock, &packet, UINT64_MAX))
 			_exit(0);
 		bytes = mk_serve_packet(&serve, &packet);
+		if (serve.limits.open && !pulse) {
+			struct mk_context_block *b = (void *)serve.region.base;
+
+			/* before the answer; without it all goes on */
+			(void)mk_pulse_start(&b->pulse);
+			pulse = true;
+		}
 		/* to a caller that ends us, only if that does not block */
 		if (mk_channel_send(sock, &serve.out, bytes, -1,
 				    serve.done ? 0 : UINT64_MAX) &&

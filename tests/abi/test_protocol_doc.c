@@ -56,6 +56,7 @@
 	F(mk_context_block, workers) F(mk_context_block, workers_offset)    \
 	F(mk_context_block, reserved0) F(mk_context_block, state)           \
 	F(mk_context_block, error) F(mk_context_block, launches)            \
+	F(mk_context_block, pulse)                                          \
 	F(mk_context_block, reserved1)                                       \
 	F(mk_context_block, bell) F(mk_context_block, reserved2)            \
 	F(mk_context_block, attention) F(mk_context_block, reserved3)       \
