@@ -47,7 +47,8 @@ MK_API int mk_ctx_recover(struct mk_ctx *ctx, uint64_t timeout_ns);
 MK_API int mk_ctx_deadline(struct mk_ctx *ctx, uint16_t opcode, uint64_t ns);
 
 /**
- * mk_queue_cancel_all() on every queue. Thread-safe; takes a lock.
+ * mk_queue_cancel_all() on every queue. A worker whose slot ends because of it
+ * runs none of another queue that was there before. Thread-safe; takes a lock.
  *
  * @return how many unanswered slots were asked.
  */

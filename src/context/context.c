@@ -739,6 +739,14 @@ int mk_ctx_deadline(struct mk_ctx *ctx, uint16_t opcode, uint64_t ns)
 	return r;
 }
 
+/* Wait until all workers look at the cancel words where there are any. */
+static void modes_seen(struct mk_ctx *ctx)
+{
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		if (mk_load_relaxed(&q->block->mode) & MK_MODE_CANCEL_SOME)
+			mk_queue_mode(q, MK_MODE_CANCEL_SOME, UINT64_MAX);
+}
+
 int64_t mk_ctx_cancel(struct mk_ctx *ctx)
 {
 	int64_t n = 0;
@@ -746,8 +754,14 @@ int64_t mk_ctx_cancel(struct mk_ctx *ctx)
 	if (!ctx)
 		return mk_error_null("mk_ctx_cancel", "ctx");
 	pthread_mutex_lock(&ctx->list_lock);
+	/* what has begun comes last: the workers that it sets free are not to
+	 * find anything of another queue that was not asked yet */
 	for (struct mk_queue *q = ctx->queues; q; q = q->list)
-		n += mk_queue_cancel_all(q);
+		n += mk_queue_cancel_waiting(q);
+	modes_seen(ctx);
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		n += mk_queue_cancel_begun(q);
+	modes_seen(ctx);
 	pthread_mutex_unlock(&ctx->list_lock);
 	return n;
 }

@@ -128,23 +128,48 @@ void mk_queue_withdraw(struct mk_queue *q, uint64_t t)
 	*asked = 0;
 }
 
+/* Tickets [from, end), the youngest first: a worker that is free because its
+ * slot ended finds none behind it that has not been asked. */
+static int64_t ask_all(struct mk_queue *q, uint64_t from, uint64_t end)
+{
+	int64_t n = 0;
+
+	for (uint64_t t = end; (int64_t)(t - from) > 0; t--) {
+		if (!mk_queue_published(q, t - 1) ||
+		    mk_queue_answered(q, t - 1))
+			continue;
+		ask_to_end(q, t - 1, false);
+		n++;
+	}
+	return n;
+}
+
 int64_t mk_queue_cancel_all(struct mk_queue *q)
 {
-	uint64_t tail;
-	int64_t n = 0;
+	int64_t n;
 
 	if (!q)
 		return mk_error_null("mk_queue_cancel_all", "q");
-	tail = mk_load_acquire(&q->tail);
-	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++) {
-		if (!mk_queue_published(q, t) || mk_queue_answered(q, t))
-			continue;
-		ask_to_end(q, t, false);
-		n++;
-	}
+	n = ask_all(q, mk_load_acquire(&q->head), mk_load_acquire(&q->tail));
 	if (n)
 		mk_queue_mode(q, MK_MODE_CANCEL_SOME, UINT64_MAX);
 	return n;
+}
+
+int64_t mk_queue_cancel_waiting(struct mk_queue *q)
+{
+	uint64_t head = mk_load_acquire(&q->head);
+	uint64_t tail = mk_load_acquire(&q->tail);
+	uint64_t claim = mk_load_acquire(&q->block->claim);
+
+	/* the engine's word: if it is nonsense, all may have begun */
+	q->cancel_split = claim - head > tail - head ? tail : claim;
+	return ask_all(q, q->cancel_split, tail);
+}
+
+int64_t mk_queue_cancel_begun(struct mk_queue *q)
+{
+	return ask_all(q, mk_load_acquire(&q->head), q->cancel_split);
 }
 
 int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)

@@ -99,6 +99,8 @@ struct mk_queue {
 	struct mk_queue_desc desc;
 
 	pthread_mutex_t loss_lock; /* who gives lost slots their answers */
+	uint64_t cancel_split; /* of mk_ctx_cancel(): those from it on were
+				* asked first; under list_lock */
 	uint64_t loss_claim;       /* tickets below it had been claimed */
 	bool loss_seen;            /* loss_claim is set */
 	uint64_t *strikes; /* by index: 1 + the ticket that was running in a
@@ -141,6 +143,13 @@ unsigned mk_queue_collect(struct mk_queue *q, unsigned want);
 /* The same, but looks at every slot in flight, not at a piece of them: for
  * the look before sleeping, which has to miss nothing. */
 unsigned mk_queue_collect_all(struct mk_queue *q, unsigned want);
+
+/*
+ * The two halves of asking all slots of several queues to end: those that no
+ * worker has claimed, then the others. Under list_lock. How many were asked.
+ */
+int64_t mk_queue_cancel_waiting(struct mk_queue *q);
+int64_t mk_queue_cancel_begun(struct mk_queue *q);
 
 /* Set bits of the queue's mode, and wait for a GPU's workers to see them, up
  * to 20 ms: unless that was too short, no slot starts against the mode after
