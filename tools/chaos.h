@@ -324,7 +324,8 @@ struct chaos {
 	struct chaos_seen seen[CHAOS_KINDS];
 	struct chaos_times dead, hung; /* how long noticing took */
 	struct chaos_times recovery;   /* fault to the first good answer */
-	struct chaos_times hindered;   /* the same, where starts had to fail */
+	struct chaos_times hindered;   /* the same, where the slot struck
+					* twice, or starts had to fail */
 	struct chaos_stages stages;
 	uint64_t done;      /* faults; relaxed */
 	uint64_t started_ns, ended_ns;

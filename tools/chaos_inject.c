@@ -148,16 +148,33 @@ static bool hinders(enum chaos_kind kind)
 	return kind == CHAOS_RESTART || kind == CHAOS_DESCRIPTORS;
 }
 
-static void note(struct chaos *c, enum chaos_kind kind, uint64_t notice_ns,
-		 uint64_t good_ns)
+/* When it was noticed that nothing moves, if that was since t0. */
+static uint64_t hung_after(const struct mk_ctx_stats *s, uint64_t t0)
 {
-	chaos_times_add(&c->seen[kind].notice, notice_ns);
-	chaos_times_add(&c->seen[kind].good, good_ns);
-	chaos_times_add(waits(kind) ? &c->hung : &c->dead, notice_ns);
-	if (hinders(kind))
-		chaos_times_add(&c->hindered, good_ns);
-	else if (!waits(kind))
-		chaos_times_add(&c->recovery, good_ns);
+	return s->hung_ns > t0 ? s->hung_ns - t0 : 0;
+}
+
+/* A fault whose slot ran again and struck again is two of them: where the
+ * second one began is not known. */
+static void note(struct chaos *c, enum chaos_kind kind, uint64_t t0,
+		 uint64_t good, bool once)
+{
+	struct mk_ctx_stats s = stats_of(c);
+	uint64_t notice = waits(kind) && hung_after(&s, t0) ?
+				  hung_after(&s, t0) :
+				  s.lost_ns > t0 ? s.lost_ns - t0 : 0;
+
+	if (!once || hinders(kind)) {
+		chaos_times_add(&c->hindered, good - t0);
+		return;
+	}
+	chaos_times_add(&c->seen[kind].notice, notice);
+	chaos_times_add(&c->seen[kind].good, good - t0);
+	chaos_times_add(waits(kind) ? &c->hung : &c->dead, notice);
+	if (waits(kind))
+		return;
+	chaos_times_add(&c->recovery, good - t0);
+	chaos_stages_add(c, kind, t0, good, &s);
 }
 
 bool chaos_await_loss(struct chaos *c, enum chaos_kind kind, uint64_t t0,
@@ -165,7 +182,6 @@ bool chaos_await_loss(struct chaos *c, enum chaos_kind kind, uint64_t t0,
 {
 	uint64_t deadline = mk_deadline_after(BOUND_NS);
 	struct mk_ctx_stats s = stats_of(c);
-	uint64_t now;
 
 	while (s.losses == losses && mk_time_left(deadline)) {
 		nap(100000);
@@ -181,11 +197,8 @@ bool chaos_await_loss(struct chaos *c, enum chaos_kind kind, uint64_t t0,
 			       chaos_kinds[kind].name);
 		return false;
 	}
-	now = mk_now_ns();
-	note(c, kind, s.lost_ns > t0 ? s.lost_ns - t0 : 0, now - t0);
-	s = stats_of(c);
-	if (!waits(kind) && !hinders(kind) && s.losses == losses + 1)
-		chaos_stages_add(c, kind, t0, now, &s);
+	note(c, kind, t0, mk_now_ns(),
+	     stats_of(c).losses == losses + 1);
 	return true;
 }
 
@@ -260,7 +273,7 @@ static bool by_handler(struct chaos *c, const struct chaos_fault *f)
 		return false;
 	}
 	if (harmless && chaos_losses(c) == losses)
-		note(c, f->kind, mk_now_ns() - t0, mk_now_ns() - t0);
+		note(c, f->kind, t0, mk_now_ns(), true);
 	else if (!chaos_await_loss(c, f->kind, t0, losses))
 		return false;
 	mk_queue_observe(c->q, 0, &starts);

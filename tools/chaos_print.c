@@ -146,7 +146,7 @@ static int print_table(struct chaos *c)
 	print_times("a death, until noticed", &c->dead);
 	print_times("a hang, until noticed", &c->hung);
 	print_times("a death, until a good answer", &c->recovery);
-	print_times("  with starts that had to fail", &c->hindered);
+	print_times("  twice, or starts had to fail", &c->hindered);
 	chaos_stages_print(c);
 	putchar('\n');
 	print_endings(c, &t);

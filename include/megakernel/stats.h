@@ -59,7 +59,9 @@ struct mk_ctx_stats {
 	uint64_t poisoned;    /* -MK_EPOISON */
 	uint64_t lost_ns;     /* CLOCK_MONOTONIC when the last loss was
 			       * noticed; 0: there was none */
-	uint64_t recovered_ns; /* ... and when it was over, if it is */
+	uint64_t hung_ns;     /* CLOCK_MONOTONIC when a slot was last found to
+			       * make no progress; 0: there was none */
+	uint64_t recovered_ns; /* when the last loss was over, if it is */
 	uint64_t recovery_last_ns; /* from noticing to being over */
 	uint64_t recovery_max_ns;
 	uint64_t recovery_stage_ns[MK_STAGES]; /* of the last one: what took

@@ -634,6 +634,7 @@ static void loss_stats(const struct mk_loss_counts *c,
 	out->not_run = mk_load_relaxed(&c->not_run);
 	out->poisoned = mk_load_relaxed(&c->poisoned);
 	out->lost_ns = mk_load_relaxed(&c->lost_ns);
+	out->hung_ns = mk_load_relaxed(&c->hung_ns);
 	out->recovered_ns = mk_load_relaxed(&c->recovered_ns);
 	out->recovery_last_ns = mk_load_relaxed(&c->last_ns);
 	out->recovery_max_ns = mk_load_relaxed(&c->max_ns);

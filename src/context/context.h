@@ -81,7 +81,7 @@ struct mk_loss {
 struct mk_loss_counts {
 	uint64_t losses, crashes, hangs, deaths, restarts_failed, replayed;
 	uint64_t faulted, hung, overrun, may_run, not_run, poisoned;
-	uint64_t lost_ns, recovered_ns, last_ns, max_ns;
+	uint64_t lost_ns, hung_ns, recovered_ns, last_ns, max_ns;
 	uint64_t dying_ns; /* when the process was seen to die; 0: it lives */
 	uint64_t stage_at; /* when the last stage was over */
 	uint64_t stage_ns[MK_STAGES];

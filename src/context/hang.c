@@ -156,6 +156,7 @@ static void judge(struct mk_hang *h, struct watched *w, struct mk_queue *q,
 	}
 	if (!w->asked && now >= limit) {
 		w->asked = now;
+		mk_store_relaxed(&ctx->counts.hung_ns, now);
 		mk_queue_ask_to_end(q, w->ticket);
 	}
 	if (!w->late)
@@ -258,6 +259,7 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 	}
 	if (h->found.code)
 		return;
+	mk_store_relaxed(&h->ctx->counts.hung_ns, now);
 	h->found.queue = q->desc.index;
 	h->found.ticket = ticket;
 	h->found.code = now > deadline_of(q, ticket) ? MK_EOVERRUN : MK_EHUNG;

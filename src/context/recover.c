@@ -288,6 +288,7 @@ static void blocks_reset(struct mk_ctx *ctx)
 
 	mk_store_relaxed(&b->error, 0);
 	mk_store_relaxed(&b->words[0], 0);
+	mk_store_relaxed(&b->pulse, 0);
 	mk_store_relaxed(&b->state, MK_ENGINE_STARTING);
 	mk_store_seq(&b->attention, 0);
 	mk_workers_reset(ctx);

@@ -241,7 +241,6 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 		  const struct mk_engine_config *config,
 		  const struct mk_region *region, struct mk_engine **out)
 {
-	struct mk_spawned child;
 	char path[PATH_MAX];
 	struct mk_proxy *p;
 	int err;
@@ -255,10 +254,7 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 				    "no memory for %zu bytes", sizeof(*p));
 	p->command_ns = params->command_ns;
 	p->commands = params->commands;
-	err = mk_spawn_worker(path, &child);
-	if (!err)
-		err = mk_watch_start(&child, params->lost, params->arg,
-				     &p->watch);
+	err = mk_watch_start(path, params->lost, params->arg, &p->watch);
 	if (err) {
 		free(p);
 		return err;

@@ -14,25 +14,16 @@
 #include "base/futex.h"
 #include "base/order.h"
 
-#define STACK_BYTES 65536u
-
 /* Signals are for others. */
 static int start_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 {
-	pthread_attr_t attr;
 	sigset_t all, old;
-	size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
-	int e = pthread_attr_init(&attr);
+	int e;
 
-	if (e)
-		return e;
-	pthread_attr_setstacksize(&attr, least > STACK_BYTES ? least :
-							       STACK_BYTES);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	e = pthread_create(thread, &attr, run, arg);
+	e = pthread_create(thread, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	return e;
 }
 
@@ -98,12 +89,14 @@ static void *watch(void *arg)
 	for (;;) {
 		uint32_t seen = mk_load_seq(p->word);
 
-		if (mk_load_seq(&p->stop) || !(seen & FUTEX_TID_MASK))
+		if (mk_load_seq(&p->stop))
 			break;
 		if (seen & FUTEX_OWNER_DIED) {
 			p->dying(p->arg);
 			break;
 		}
+		if (!(seen & FUTEX_TID_MASK))
+			break;
 		mk_futex_wait(p->word, seen, UINT64_MAX);
 	}
 	mk_store_release(&p->done, 1);
@@ -115,7 +108,7 @@ struct mk_pulse *mk_pulse_watch(uint32_t *word, void (*dying)(void *arg),
 {
 	struct mk_pulse *p;
 
-	if (!(mk_load_acquire(word) & FUTEX_TID_MASK))
+	if (!mk_load_acquire(word))
 		return NULL;
 	p = calloc(1, sizeof(*p));
 	if (!p)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -294,9 +295,13 @@ static int open_caller(int sock)
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &n) ||
 	    peer.pid <= 0 || peer.pid != getppid())
 		return -1;
+	/* that ends us even if we are stopped when it happens. The parent, to
+	 * the kernel, is the thread that started us: see watch.c */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
-	/* a parent that is still our parent was the one we opened */
-	if (fd >= 0 && peer.pid != getppid())
+	/* a parent that is still our parent was the one we opened, and had
+	 * not ended before the above */
+	if (peer.pid != getppid())
 		_exit(0);
 	return fd;
 }

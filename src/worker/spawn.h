@@ -25,8 +25,9 @@ struct mk_spawned {
 
 /*
  * Start the program as a child of its own session, with the socket as fd 3,
- * nothing else but stderr, default signals. -MK_EWORKER: it cannot be run;
- * -EMFILE, -ENFILE, -ENOMEM, -EAGAIN: resources.
+ * nothing else but stderr, default signals. It may be killed when the calling
+ * thread ends. -MK_EWORKER: it cannot be run; -EMFILE, -ENFILE, -ENOMEM,
+ * -EAGAIN: resources.
  */
 int mk_spawn_worker(const char *path, struct mk_spawned *out);
 

@@ -35,7 +35,10 @@ struct mk_watch {
 	void *arg;
 
 	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t ended;
+	pthread_cond_t ended; /* or started */
+	const char *path;     /* to be started; NULL: that is over */
+	int failed;           /* it could not be: error says why */
+	struct mk_error error;
 	bool expected; /* do not report the end */
 	bool judged;   /* why was set before the end */
 	bool gone;     /* reaped */
@@ -47,7 +50,8 @@ static void watch_free(struct mk_watch *w)
 {
 	if (w->pidfd >= 0)
 		close(w->pidfd);
-	close(w->sock);
+	if (w->sock >= 0)
+		close(w->sock);
 	pthread_cond_destroy(&w->ended);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
@@ -179,11 +183,36 @@ static void sleep_until_trouble(struct mk_watch *w)
 		;
 }
 
+/*
+ * The process is started by the thread that watches it, because to the kernel
+ * that thread is its parent: should all threads of ours be killed, it is killed
+ * then (see serve.c), and not sooner.
+ */
+static bool start_process(struct mk_watch *w)
+{
+	struct mk_spawned child = { .pid = -1, .sock = -1, .pidfd = -1 };
+	int r = mk_spawn_worker(w->path, &child);
+
+	pthread_mutex_lock(&w->lock);
+	w->pid = child.pid;
+	w->sock = child.sock;
+	w->pidfd = child.pidfd;
+	w->failed = r;
+	if (r)
+		w->error = *mk_error_last();
+	w->path = NULL;
+	pthread_cond_broadcast(&w->ended);
+	pthread_mutex_unlock(&w->lock);
+	return !r;
+}
+
 static void *watch_main(void *arg)
 {
 	struct mk_watch *w = arg;
 	bool report = false, orphan;
 
+	if (!start_process(w))
+		return NULL;
 	sleep_until_trouble(w);
 	if (!reap_soon(w, &report)) {
 		judge_silent(w);
@@ -229,44 +258,52 @@ static int init_sync(struct mk_watch *w)
 	return e;
 }
 
-/* Nobody will watch it: end it here. */
-static void discard(const struct mk_spawned *child)
+static int no_thread(int e)
 {
-	kill(child->pid, SIGKILL);
-	while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	if (child->pidfd >= 0)
-		close(child->pidfd);
-	close(child->sock);
+	return mk_error_set(-e, e, "worker",
+			    "no thread to watch the worker process: %s",
+			    strerror(e));
 }
 
-int mk_watch_start(const struct mk_spawned *child,
+/* It could not be started: its thread has ended. */
+static int not_started(struct mk_watch *w)
+{
+	struct mk_error why = w->error;
+
+	pthread_join(w->thread, NULL);
+	watch_free(w);
+	return mk_error_copy(&why);
+}
+
+int mk_watch_start(const char *path,
 		   void (*lost)(void *arg, const struct mk_error *why),
 		   void *arg, struct mk_watch **out)
 {
 	struct mk_watch *w = calloc(1, sizeof(*w));
 	int e = w ? init_sync(w) : ENOMEM;
 
-	if (!e) {
-		w->pid = child->pid;
-		w->sock = child->sock;
-		w->pidfd = child->pidfd;
-		w->lost = lost;
-		w->arg = arg;
-		w->expected = true;
-		e = start_thread(w);
-		if (!e) {
-			*out = w;
-			return 0;
-		}
-		pthread_cond_destroy(&w->ended);
-		pthread_mutex_destroy(&w->lock);
+	if (e) {
+		free(w);
+		return no_thread(e);
 	}
-	free(w);
-	discard(child);
-	return mk_error_set(-e, e, "worker",
-			    "no thread to watch the worker process: %s",
-			    strerror(e));
+	w->path = path;
+	w->sock = w->pidfd = -1;
+	w->lost = lost;
+	w->arg = arg;
+	w->expected = true;
+	e = start_thread(w);
+	if (e) {
+		watch_free(w);
+		return no_thread(e);
+	}
+	pthread_mutex_lock(&w->lock);
+	while (w->path)
+		pthread_cond_wait(&w->ended, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	if (w->failed)
+		return not_started(w);
+	*out = w;
+	return 0;
 }
 
 /* ---- the others ------------------------------------------------------- */

@@ -14,13 +14,13 @@
 struct mk_watch;
 
 /*
- * Start watching; takes over the process and its descriptors, also on failure
- * (then the process is killed and reaped). Its end is expected until
- * mk_watch_arm(). lost() is called from the watching thread with no lock
- * held; it must not take a lock that is held around a call of this file, and
- * must not call back. -ENOMEM, -EAGAIN.
+ * Start the program at `path` (mk_spawn_worker()), and watch it. Its end is
+ * expected until mk_watch_arm(). lost() is called from the watching thread with
+ * no lock held; it must not take a lock that is held around a call of this
+ * file, and must not call back. -MK_EWORKER; -EMFILE, -ENFILE, -ENOMEM,
+ * -EAGAIN.
  */
-int mk_watch_start(const struct mk_spawned *child,
+int mk_watch_start(const char *path,
 		   void (*lost)(void *arg, const struct mk_error *why),
 		   void *arg, struct mk_watch **out);
 
