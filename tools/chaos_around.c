@@ -223,6 +223,8 @@ bool chaos_restart(struct chaos *c, const struct chaos_fault *f)
 
 /* ---- cache ------------------------------------------------------------- */
 
+static const char garbage[] = "this is no module";
+
 /* Some entry of the cache; its name is written to path. */
 static bool an_entry(const struct chaos *c, uint64_t noise, char *path,
 		     size_t room)
@@ -249,7 +251,6 @@ static bool an_entry(const struct chaos *c, uint64_t noise, char *path,
 
 static bool damage(const char *path, uint64_t noise)
 {
-	static const char garbage[] = "this is no module";
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	struct stat st;
 	char byte;
@@ -300,6 +301,56 @@ static int load_again(struct chaos *c)
 	return r;
 }
 
+/* How many entries begin as a module does; with `spoil` none does then. */
+static unsigned good_entries(const struct chaos *c, bool spoil)
+{
+	char path[192], head[sizeof(garbage)];
+	struct dirent *e;
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/cache", c->dir);
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/cache/%.64s", c->dir,
+			 e->d_name);
+		fd = e->d_name[0] == '.' ? -1 : open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		n += pread(fd, head, sizeof(head), 0) == sizeof(head) &&
+		     memcmp(head, garbage, sizeof(head)) != 0;
+		if (spoil && pwrite(fd, garbage, sizeof(garbage), 0) < 0)
+			n--;
+		close(fd);
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* An engine that has its program reads no entry, but a new one does. Which of
+ * them it needs is its own business: they are all damaged. */
+static bool cache_of_next(struct chaos *c)
+{
+	uint64_t losses = chaos_losses(c), t0 = mk_now_ns();
+	int pid = chaos_worker(c);
+	unsigned had = good_entries(c, true);
+
+	if (!had || !pid || kill(pid, SIGKILL)) {
+		chaos_complain(c, "cache: nothing to damage, or no worker");
+		return false;
+	}
+	if (!chaos_await_loss(c, CHAOS_CACHE, t0, losses))
+		return false;
+	if (good_entries(c, false))
+		return true;
+	c->tally.wrong++;
+	chaos_complain(c, "damaged cache entries were taken as they were");
+	return false;
+}
+
 bool chaos_cache(struct chaos *c, const struct chaos_fault *f)
 {
 	struct stat before, after;
@@ -307,6 +358,8 @@ bool chaos_cache(struct chaos *c, const struct chaos_fault *f)
 	bool rebuilt;
 	int r, fd;
 
+	if (!c->cpu)
+		return cache_of_next(c);
 	if (!an_entry(c, f->noise, path, sizeof(path)) ||
 	    !damage(path, chaos_mix(f->noise))) {
 		chaos_complain(c, "cache: nothing to damage");

@@ -40,9 +40,8 @@ const struct chaos_kind_info chaos_kinds[CHAOS_KINDS] = {
 				"left", 3, CHAOS_PROCESS_ONLY },
 	[CHAOS_RESTART] = { "restart", "killed while its program cannot "
 			    "start", 4, CHAOS_PROCESS_ONLY },
-	/* a resident GPU engine has its program, and reads no entry again */
 	[CHAOS_CACHE] = { "cache", "an entry of the module cache is damaged",
-			  2, CHAOS_HARMLESS | CHAOS_CPU_ONLY },
+			  2, CHAOS_HARMLESS },
 	[CHAOS_SOCKET] = { "socket", "garbage comes over the socket", 3,
 			   CHAOS_PROCESS_ONLY | CHAOS_HARMLESS },
 	[CHAOS_CLOCK] = { "clock", "the time of day is stepped", 2,
@@ -141,6 +140,10 @@ int chaos_plan_init(struct chaos_plan *p, uint64_t seed, bool cpu,
 		else if (!cpu && (info->flags & CHAOS_CPU_ONLY))
 			p->left_out[k] = "for the engine cpu only";
 		else if (!process && (info->flags & CHAOS_PROCESS_ONLY))
+			p->left_out[k] = "needs a worker process";
+		/* a resident GPU engine has its program, and reads no entry
+		 * before it is started anew */
+		else if (!process && !cpu && k == CHAOS_CACHE)
 			p->left_out[k] = "needs a worker process";
 		if (!p->left_out[k])
 			p->weights += info->weight;
