@@ -447,19 +447,9 @@ struct killer {
 static void *kill_children(void *arg)
 {
 	struct killer *k = arg;
-	char path[64];
 
 	while (!mk_load_acquire(&k->stop)) {
-		FILE *f;
-		int pid;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%d/children",
-			 (int)getpid());
-		f = fopen(path, "re");
-		while (f && fscanf(f, "%d", &pid) == 1)
-			k->kills += !kill(pid, SIGKILL);
-		if (f)
-			fclose(f);
+		k->kills += support_kill_children();
 		/* not always at the same place of the recovery */
 		support_sleep((k->kills * 7919) % 40 * 100000);
 	}

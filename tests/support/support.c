@@ -2,6 +2,7 @@
 #include "support/support.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,7 +208,8 @@ void support_threads_are(unsigned n)
 	}
 }
 
-unsigned support_children(void)
+/* Of any thread; each is sent the signal, 0: none. */
+static unsigned children(int number)
 {
 	DIR *d = opendir("/proc/self/task");
 	struct dirent *e;
@@ -225,12 +227,22 @@ unsigned support_children(void)
 			 e->d_name);
 		f = fopen(path, "re");
 		while (f && fscanf(f, "%d", &pid) == 1)
-			n++;
+			n += !number || !kill(pid, number);
 		if (f)
 			fclose(f);
 	}
 	closedir(d);
 	return n;
+}
+
+unsigned support_children(void)
+{
+	return children(0);
+}
+
+unsigned support_kill_children(void)
+{
+	return children(SIGKILL);
 }
 
 uint64_t support_random(uint64_t *state)

@@ -88,6 +88,8 @@ unsigned support_threads(void);
 void support_threads_are(unsigned n);
 /* Children of this process that were not reaped. */
 unsigned support_children(void);
+/* SIGKILL to each; how many. */
+unsigned support_kill_children(void);
 
 /* xorshift: the same numbers on every machine. */
 uint64_t support_random(uint64_t *state);

@@ -34,7 +34,7 @@ worker=
 tries=0
 while [ -z "$worker" ] && [ $tries -lt 3000 ] && [ ! -s code ]; do
 	[ -s pid ] && read -r pid < pid
-	worker=$(cat "/proc/$pid/task/$pid/children" 2> /dev/null)
+	worker=$(cat "/proc/$pid/task/"*/children 2> /dev/null)
 	tries=$((tries + 1))
 	sleep 0.01
 done

@@ -249,7 +249,8 @@ static void test_caller_ends(void **state)
 				 sizeof(pid));
 		close(fds[0]);
 		assert_int_equal(await_exit(caller), killed ? -1 : 0);
-		assert_int_equal(await_exit(pid), 0);
+		/* by itself, or by the system, whoever is first */
+		assert_true(await_exit(pid) <= 0);
 		assert_false(has_children());
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
