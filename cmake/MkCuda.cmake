@@ -10,7 +10,7 @@ list(APPEND MK_CUDA_TEXTS "${MK_CUDA_DIR}/resident.h")
 
 set(MK_TEXTS "")
 set(MK_TEXT_FILES "")
-foreach(name abi chunk handler map)
+foreach(name abi chunk flow handler map)
 	set(file "${PROJECT_SOURCE_DIR}/include/megakernel/${name}.h")
 	list(APPEND MK_TEXTS "megakernel/${name}.h=${file}")
 	list(APPEND MK_TEXT_FILES "${file}")

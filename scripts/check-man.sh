@@ -53,7 +53,7 @@ while read -r name; do
 done <"$work/missing"
 
 # What the pages speak of; the calls of handlers are MK_FN.
-cat ../include/megakernel/handler.h ../include/megakernel/map.h |
+cat ../include/megakernel/handler.h ../include/megakernel/flow.h ../include/megakernel/map.h |
 	grep -oE '^MK_FN [^(]*\(' | sed 's/ *($//; s/.*[ *]//' |
 	sort -u - "$work/calls" >"$work/known"
 sed -n 's/^\.F[no] "*\(mk_[a-z0-9_]*[a-z0-9]\).*/\1/p; s/^\.Pq Fn \(mk_[a-z0-9_]*\).*/\1/p' \

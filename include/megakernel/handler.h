@@ -105,6 +105,35 @@ struct mk_window {
 			      * before the device was lost; 0: none; relaxed */
 };
 
+/* What the tiles of a slot have in common; see flow.h. In the engine's
+ * memory, zeroed when the slot begins. */
+struct mk_tile_join {
+	uint32_t arrived; /* at mk_tile_last() */
+	uint32_t summed;  /* mk_tile_add() was called */
+	uint64_t sum;
+	uint32_t ended;   /* the engine's */
+	uint32_t reserved;
+};
+
+enum mk_next_kind {
+	MK_NEXT_NONE = 0,
+	MK_NEXT_RUN = 1, /* run the handler later */
+	MK_NEXT_WAIT = 2 /* run it when the counter has reached the value */
+};
+
+/* How a slot goes on whose handler returned MK_NEXT; see flow.h. */
+struct mk_next {
+	uint32_t kind; /* enum mk_next_kind */
+	uint32_t opcode;
+	struct mk_ref counter;
+	uint64_t value;
+	uint32_t word;
+	uint32_t reserved;
+	uint32_t args[MK_ARG_WORDS];
+};
+
+struct mk_flow_calls; /* flow.h */
+
 /* One slot while it runs. Private: use the calls below. */
 struct mk_task {
 	const struct mk_window *windows;
@@ -128,9 +157,14 @@ struct mk_task {
 	struct mk_debug_log *log;  /* records behind it; NULL: none */
 	struct mk_io_queue *io;    /* records behind it; NULL: none */
 	uint32_t io_capacity;
-	uint32_t reserved;
+	uint32_t tile_last;  /* mk_tile_last() was true for this tile */
 	void *engine;
 	uint32_t *beat;      /* of the worker's block; NULL: nobody looks */
+	const struct mk_flow_calls *flow; /* NULL: nothing is made here */
+	struct mk_tile_join *join; /* of several tiles; NULL: one */
+	uint32_t opcode;     /* that runs: the slot's, or what it went on as */
+	uint32_t made;       /* mk_spawn() made something; the engine's */
+	struct mk_next next;
 };
 
 typedef int32_t (*mk_handler_fn)(struct mk_task *task, const void *args);
@@ -591,5 +625,7 @@ MK_FN int32_t mk_io_post(struct mk_task *task,
 	task->dirty = 1;
 	return MK_OK;
 }
+
+#include <megakernel/flow.h>
 
 #endif

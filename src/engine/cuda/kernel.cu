@@ -10,6 +10,7 @@
 #include "warp.cuh"
 #include "take.cuh"
 #include "workers.cuh"
+#include "flow.cuh"
 #include "row.cuh"
 #include "serve.cuh"
 #include "block.cuh"

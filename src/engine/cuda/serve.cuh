@@ -332,9 +332,13 @@ MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
 	task->log_capacity = mkd_load32(&q->log_records);
 	task->io = (struct mk_io_queue *)mkd_load64(&q->io);
 	task->io_capacity = mkd_load32(&q->io_records);
-	task->reserved = 0;
+	task->tile_last = 0;
 	task->engine = (void *)0;
 	task->beat = &mkd_own_block(w)->beat;
+	task->join = (struct mk_tile_join *)0;
+	task->opcode = 0;
+	task->made = 0;
+	task->next.kind = MK_NEXT_NONE;
 }
 
 /* Say in the shared memory what runs, for whoever asks when we are lost. */
