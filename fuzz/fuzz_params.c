@@ -183,6 +183,8 @@ static bool ctx_refused(void)
 		get(AT(mk_ctx_params, isolation)) == MK_ISOLATION_NONE) ||
 	       get(AT(mk_ctx_params, isolation)) > MK_ISOLATION_NONE ||
 	       get(AT(mk_ctx_params, workers)) > 1024 ||
+	       get(AT(mk_ctx_params, made_mode)) > MK_MADE_FIXED ||
+	       get(AT(mk_ctx_params, made_entries)) > MK_MADE_ENTRIES_MAX ||
 	       get(AT(mk_ctx_params, buffers_max)) > 1u << 20 ||
 	       get(AT(mk_ctx_params, scratch_bytes)) > 64u << 20 ||
 	       get(AT(mk_ctx_params, shared_bytes)) > UINT64_C(1) << 32 ||
@@ -219,8 +221,9 @@ static void use_ctx(struct mk_ctx *made)
 static void try_ctx(unsigned options)
 {
 	struct mk_ctx *made = (void *)&made;
+	bool older = params_size == offsetof(struct mk_ctx_params, made_mode);
 	int wrong = size_code(
-		    sizeof(struct mk_ctx_params),
+		    sizeof(struct mk_ctx_params), older ? params_size :
 		    offsetof(struct mk_ctx_params, recovery)), r;
 
 	if (!wrong || wrong == -E2BIG)

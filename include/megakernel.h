@@ -39,6 +39,7 @@
 #include <string.h>
 
 #include <megakernel/abi.h>
+#include <megakernel/made.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -182,6 +183,10 @@ struct mk_ctx_params {
 	const char *evidence_dir; /* what was going on at each loss is written
 				 * into files here; NULL: mk_ctx_evidence()
 				 * only */
+
+	/* megakernel/made.h */
+	uint32_t made_mode;     /* enum mk_made_mode */
+	uint32_t made_entries;  /* 0: MK_MADE_ENTRIES */
 };
 
 /**

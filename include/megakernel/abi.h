@@ -167,15 +167,6 @@ enum mk_priority {
 	MK_PRIORITY_IDLE = 4
 };
 
-/* Which worker runs the work that handlers make: mk_spawn(). */
-enum mk_made_mode {
-	MK_MADE_STEAL = 0, /* left where it was made; who has none takes it */
-	MK_MADE_FIXED = 1  /* dealt out in turn; nobody takes another's */
-};
-
-#define MK_MADE_ENTRIES 16384u  /* of a context, unless told otherwise */
-#define MK_MADE_ENTRIES_MAX 4194304u
-
 /* A buffer by handle: index in the low half, generation in the high half. */
 struct mk_ref {
 	uint32_t index;

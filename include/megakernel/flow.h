@@ -35,15 +35,14 @@
 
 #if MK_CUDA
 /* by the lanes that call it, each its own */
-static __device__ int32_t mk_flow_spawn(struct mk_task *task, uint32_t opcode,
-					const void *args, uint32_t bytes);
+__device__ int32_t mk_flow_spawn(struct mk_task *task, uint32_t opcode,
+				 const void *args, uint32_t bytes);
 /* by one lane */
-static __device__ int32_t mk_flow_raise(struct mk_task *task,
-					struct mk_ref ref, uint32_t word,
-					uint64_t n);
+__device__ int32_t mk_flow_raise(struct mk_task *task, struct mk_ref ref,
+				 uint32_t word, uint64_t n);
 /* May work be made of this opcode, and takes it so many bytes? */
-static __device__ int32_t mk_flow_check(const struct mk_task *task,
-					uint32_t opcode, uint32_t bytes);
+__device__ int32_t mk_flow_check(const struct mk_task *task, uint32_t opcode,
+				 uint32_t bytes);
 #else
 struct mk_flow_calls {
 	int32_t (*spawn)(struct mk_task *task, uint32_t opcode,

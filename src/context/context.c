@@ -110,13 +110,15 @@ static int ctx_params(struct mk_ctx_params *p,
 	const uint64_t grain = MK_REGION_GRAIN - 1;
 	const uint32_t first = MK_OFFSETOF(struct mk_ctx_params, sm_count);
 	const uint32_t second = MK_OFFSETOF(struct mk_ctx_params, recovery);
+	const uint32_t third = MK_OFFSETOF(struct mk_ctx_params, made_mode);
 	int r = mk_params_copy(p, sizeof(*p), first, given, "mk_ctx_create");
 
 	if (r)
 		return r;
 	/* the struct as it is, or as it once was: nothing that ends within a
 	 * field */
-	if (p->size < sizeof(*p) && p->size != first && p->size != second)
+	if (p->size < sizeof(*p) && p->size != first && p->size != second &&
+	    p->size != third)
 		return bad("size", p->size, "sizeof(struct mk_ctx_params)");
 	if (!p->isolation)
 		p->isolation = MK_ISOLATION_PROCESS;
@@ -145,6 +147,14 @@ static int ctx_params(struct mk_ctx_params *p,
 		return bad("shared_bytes", p->shared_bytes, "at most 4 GiB");
 	if (p->heap_bytes > 1ull << 46)
 		return bad("heap_bytes", p->heap_bytes, "at most 64 TiB");
+	if (p->made_mode > MK_MADE_FIXED)
+		return bad("made_mode", p->made_mode,
+			   "a value of enum mk_made_mode");
+	if (!p->made_entries)
+		p->made_entries = MK_MADE_ENTRIES;
+	if (p->made_entries > MK_MADE_ENTRIES_MAX)
+		return bad("made_entries", p->made_entries,
+			   "at most 4,194,304, or 0 for 16,384");
 	if (p->sm_percent > 100)
 		return bad("sm_percent", p->sm_percent,
 			   "1 to 100, or 0 for all");
@@ -455,6 +465,8 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->config.windows = p->buffers_max + 1; /* index 0 is none */
 	ctx->config.scratch_bytes = p->scratch_bytes;
 	ctx->config.idle_ns = p->idle_ns;
+	ctx->config.made_mode = p->made_mode;
+	ctx->config.made_entries = p->made_entries;
 	ctx->config.shared_bytes = p->shared_bytes;
 	ctx->config.total_bytes = p->shared_bytes + p->heap_bytes;
 	ctx->config.sm_count = p->sm_count;

@@ -33,11 +33,11 @@ struct mk_engine_config {
 	uint64_t shared_bytes;  /* of the region [0, shared_bytes) */
 	uint64_t total_bytes;   /* shared_bytes + heap_bytes */
 	uint32_t sm_count;      /* multiprocessors to take at most; 0: all */
-	uint32_t reserved;
+	uint32_t made_mode;     /* enum mk_made_mode */
 	uint64_t native_context, native_stream; /* pointers of this process;
 						 * 0: the engine's own */
 	uint32_t cache;         /* enum mk_engine_cache, of compiled code */
-	uint32_t reserved1;
+	uint32_t made_entries;  /* of made work; never 0 */
 	char cache_dir[MK_CACHE_DIR_BYTES];
 };
 

@@ -152,15 +152,17 @@ static int check_hello(const struct mk_message_hello *m)
 	if (c->scratch_bytes > MK_SCRATCH_MAX)
 		return refuse(op, "scratch_bytes is %" PRIu32 ", at most %u",
 			      c->scratch_bytes, MK_SCRATCH_MAX);
-	if (c->native_context || c->native_stream || c->reserved)
+	if (c->native_context || c->native_stream)
 		return refuse(op, "native_context is 0x%" PRIx64
-			      ", native_stream 0x%" PRIx64 ", reserved %" PRIu32
+			      ", native_stream 0x%" PRIx64
 			      ": none is of this process",
-			      c->native_context, c->native_stream,
-			      c->reserved);
-	if (c->cache > MK_CACHE_DIR || c->reserved1)
-		return refuse(op, "cache is %" PRIu32 ", reserved1 %" PRIu32,
-			      c->cache, c->reserved1);
+			      c->native_context, c->native_stream);
+	if (c->made_mode > MK_MADE_FIXED || !c->made_entries ||
+	    c->made_entries > MK_MADE_ENTRIES_MAX)
+		return refuse(op, "made_mode is %" PRIu32 ", made_entries %"
+			      PRIu32, c->made_mode, c->made_entries);
+	if (c->cache > MK_CACHE_DIR)
+		return refuse(op, "cache is %" PRIu32, c->cache);
 	if ((c->cache == MK_CACHE_DIR) !=
 	    terminated(c->cache_dir, sizeof(c->cache_dir)))
 		return refuse(op, "cache_dir is empty, not terminated, or of "

@@ -143,10 +143,10 @@
 	F(mk_engine_config, idle_ns) \
 	F(mk_engine_config, shared_bytes) \
 	F(mk_engine_config, total_bytes) \
-	F(mk_engine_config, sm_count) F(mk_engine_config, reserved) \
+	F(mk_engine_config, sm_count) F(mk_engine_config, made_mode) \
 	F(mk_engine_config, native_context) \
 	F(mk_engine_config, native_stream) \
-	F(mk_engine_config, cache) F(mk_engine_config, reserved1) \
+	F(mk_engine_config, cache) F(mk_engine_config, made_entries) \
 	F(mk_engine_config, cache_dir) \
 	S(mk_message_target) F(mk_message_target, index) \
 	F(mk_message_target, reserved) \

@@ -73,6 +73,7 @@ static inline void stub_config(struct mk_engine_config *c)
 	*c = (struct mk_engine_config){
 		.workers = 2,
 		.windows = STUB_WINDOWS,
+		.made_entries = MK_MADE_ENTRIES,
 		.scratch_bytes = 4096,
 		.idle_ns = 1000,
 		.shared_bytes = STUB_SHARED,

@@ -156,11 +156,11 @@ static struct mk_message bad;
 	X(HELLO, bad.hello.config.total_bytes = UINT64_MAX, "total")          \
 	X(HELLO, bad.hello.config.native_context = 1, "native_context")       \
 	X(HELLO, bad.hello.config.native_stream = 1, "native_stream")         \
-	X(HELLO, bad.hello.config.reserved = 1, "reserved")                   \
+	X(HELLO, bad.hello.config.made_mode = 2, "made_mode")                 \
 	X(HELLO, bad.hello.config.cache = 3, "cache")                         \
 	X(HELLO, bad.hello.config.cache = MK_CACHE_DIR, "cache_dir")          \
 	X(HELLO, bad.hello.config.cache_dir[0] = 'x', "cache_dir")            \
-	X(HELLO, bad.hello.config.reserved1 = 1, "reserved1")                 \
+	X(HELLO, bad.hello.config.made_entries = 0, "made_entries")           \
 	X(QUEUE_ATTACH, bad.queue.index = MK_QUEUES_MAX, "index")             \
 	X(QUEUE_ATTACH, bad.queue.priority = MK_PRIORITIES, "priority")       \
 	X(QUEUE_ATTACH, bad.queue.entries = 0, "entries")                     \

@@ -3,23 +3,22 @@
 #ifndef MKD_FLOW_CUH
 #define MKD_FLOW_CUH
 
-static __device__ int32_t mk_flow_spawn(struct mk_task *task, uint32_t opcode,
-					const void *args, uint32_t bytes)
+__device__ int32_t mk_flow_spawn(struct mk_task *task, uint32_t opcode,
+				 const void *args, uint32_t bytes)
 {
 	(void)task, (void)opcode, (void)args, (void)bytes;
 	return -MK_ENOTSUP;
 }
 
-static __device__ int32_t mk_flow_raise(struct mk_task *task,
-					struct mk_ref ref, uint32_t word,
-					uint64_t n)
+__device__ int32_t mk_flow_raise(struct mk_task *task, struct mk_ref ref,
+				 uint32_t word, uint64_t n)
 {
 	(void)task, (void)ref, (void)word, (void)n;
 	return -MK_ENOTSUP;
 }
 
-static __device__ int32_t mk_flow_check(const struct mk_task *task,
-					uint32_t opcode, uint32_t bytes)
+__device__ int32_t mk_flow_check(const struct mk_task *task, uint32_t opcode,
+				 uint32_t bytes)
 {
 	(void)task, (void)opcode, (void)bytes;
 	return -MK_ENOTSUP;
