@@ -180,12 +180,9 @@ struct mk_ctx_params {
 	uint64_t grace_ns;      /* if it has not ended this much later the
 				 * worker process is killed; 0: a tenth of
 				 * hang_ns, from 50 ms to 1 s */
-	const char *evidence_dir; /* what was going on at each loss is written
-				 * into files here; NULL: mk_ctx_evidence()
-				 * only */
-
-	/* megakernel/made.h */
-	uint32_t made_mode;     /* enum mk_made_mode */
+	const char *evidence_dir; /* what goes on at each loss is written into
+				 * files here; NULL: mk_ctx_evidence() only */
+	uint32_t made_mode;     /* enum mk_made_mode; megakernel/made.h */
 	uint32_t made_entries;  /* 0: MK_MADE_ENTRIES */
 };
 
