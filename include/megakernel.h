@@ -473,7 +473,11 @@ MK_API int mk_queue_peek(struct mk_queue *q, struct mk_completion *out,
  */
 MK_API int mk_queue_advance(struct mk_queue *q, unsigned n);
 
-/** Peek and advance in one. Same result as mk_queue_peek(). */
+/**
+ * Peek and advance in one. Same result as mk_queue_peek(), but answers behind
+ * a slot that has none are looked for only if a later call, 5 us after the
+ * one that first missed it, still misses it.
+ */
 MK_API int mk_queue_reap(struct mk_queue *q, struct mk_completion *out,
 			 unsigned n);
 

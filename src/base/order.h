@@ -81,6 +81,19 @@ static inline void mk_store_release_high(uint64_t *p, __m128i words)
 }
 #endif
 
+/* This line is about to be written, and may be another's: fetch it for that.
+ * Harmless for any address. */
+static inline void mk_fetch_to_write(const void *p)
+{
+#if defined(__x86_64__)
+	/* the compiler's own needs a flag to be more than a fetch to read;
+	 * processors without the instruction take it for a nop */
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 /* Tell the core that this is a spin loop. */
 static inline void mk_pause(void)
 {

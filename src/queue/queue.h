@@ -81,6 +81,8 @@ struct mk_queue {
 	uint8_t *early;      /* enum mk_early, by index */
 	uint32_t early_count;
 	uint64_t scan;       /* ticket where the out-of-order scan goes on */
+	uint64_t missed;     /* ticket that had no answer when looked for, */
+	uint64_t missed_ns;  /* the first time at this time; 0: none yet */
 	uint64_t endings[MK_ENDINGS];
 	uint64_t waits;
 	uint64_t event_signals;

@@ -8,12 +8,14 @@
  */
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/futex.h"
 #include "base/order.h"
 #include "queue/queue.h"
 
 #define SCAN_STEP 256u /* tickets looked at in one out-of-order scan */
+#define MISSED_NS 5000u /* the oldest slot is waited for, before there is one */
 
 /* head carries result, worker and mark: see struct mk_wire_completion */
 static inline bool head_is(uint64_t head, uint64_t ticket, uint32_t shift)
@@ -366,11 +368,32 @@ static unsigned reap_in_order(struct mk_queue *q, struct mk_completion *out,
 	return have;
 }
 
+/*
+ * Has the oldest slot only just begun to keep us waiting? Then the answers
+ * behind it are being written: to look at them takes their lines away from
+ * whoever writes them, again and again, and slows down both.
+ */
+static bool just_missed(struct mk_queue *q)
+{
+	uint64_t now;
+
+	if (q->ready_tail != q->ready_head || q->early_count ||
+	    q->limit - q->next < 2 ||
+	    (q->event_fd >= 0 && !mk_load_relaxed(&q->block->armed)))
+		return false;
+	now = mk_now_ns();
+	if (q->missed_ns && q->missed == q->next)
+		return now - q->missed_ns < MISSED_NS;
+	q->missed = q->next;
+	q->missed_ns = now;
+	return true;
+}
+
 int mk_queue_reap(struct mk_queue *q, struct mk_completion *out, unsigned n)
 {
 	int have = (int)reap_in_order(q, out, n);
 
-	if (have)
+	if (have || just_missed(q))
 		return have;
 	have = mk_queue_peek(q, out, n);
 
