@@ -3,13 +3,16 @@
 #
 # check-instructions.sh BUILD: count what one slot costs the caller. Get, fill
 # and publish may take 40 instructions a slot and reap 30, in batches of 32;
-# the figures for single slots are printed beside them.
+# the figures for single slots are printed beside them. A slot of a recorded
+# batch may take 40, and 60 if it waits for another and is waited for.
 set -eu
 
 build=$(cd "${1:-build}" && pwd)
 slots=32000
 publish_most=40
 reap_most=30
+batch_most=40
+chain_most=60
 failed=0
 
 if ! command -v valgrind >/dev/null; then
@@ -55,6 +58,8 @@ gate()
 echo "instructions a slot:"
 gate 'get, fill and publish' gate_publish publish "$publish_most"
 gate 'reap' gate_reap reap "$reap_most"
+gate 'recorded batch' gate_batch batch "$batch_most"
+gate 'recorded chain' gate_batch chain "$chain_most"
 if [ "$failed" -ne 0 ]; then
 	echo "check-instructions: over the limit" >&2
 fi

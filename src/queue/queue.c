@@ -206,6 +206,7 @@ static struct mk_queue *queue_alloc(const struct mk_queue_params *p)
 	q->spin_ns = p->spin_ns;
 	q->first_ticket = q->tail = q->head = p->first_ticket;
 	q->next = q->limit = q->scan = p->first_ticket;
+	q->failed_end = p->first_ticket;
 	return q;
 }
 

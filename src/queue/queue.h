@@ -86,6 +86,8 @@ struct mk_queue {
 	uint64_t endings[MK_ENDINGS];
 	uint64_t waits;
 	uint64_t event_signals;
+	uint64_t failed_end; /* 1 + the latest ticket that ended badly and was
+			      * reaped; stored before head, relaxed */
 	uint64_t log_position;
 	int event_fd; /* -1: none */
 

@@ -161,6 +161,13 @@ static enum mk_ending ending_of(int32_t result)
 	}
 }
 
+/* Ticket end - 1 ended badly, and was reaped. Stored before head. */
+static void ended_badly(struct mk_queue *q, uint64_t end)
+{
+	if ((int64_t)(end - q->failed_end) > 0)
+		mk_store_relaxed(&q->failed_end, end);
+}
+
 static inline void copy_out(const struct mk_queue *q, uint32_t index,
 			    struct mk_completion *out)
 {
@@ -296,6 +303,9 @@ int mk_queue_advance(struct mk_queue *q, unsigned n)
 			(int32_t)mk_load_relaxed(&q->answers[index].head);
 
 		q->endings[result >= 0 ? MK_END_OK : ending_of(result)]++;
+		if (result < 0)
+			ended_badly(q, q->head + 1 +
+					       ((index - q->head) & q->mask));
 		if (!q->early_count && index == (head & q->mask)) {
 			head++;
 			continue;
@@ -319,7 +329,7 @@ static unsigned reap_run(struct mk_queue *q, struct mk_completion *out,
 	const struct mk_wire_completion *c = &q->answers[index];
 	const struct mk_slot *slot = &q->slots[index];
 	const uint16_t mark = MK_MARK(next, q->shift);
-	unsigned i, failed = 0;
+	unsigned i, failed = 0, bad = 0;
 
 	if (n > q->limit - next)
 		q->limit = mk_load_relaxed(&q->tail);
@@ -343,9 +353,12 @@ static unsigned reap_run(struct mk_queue *q, struct mk_completion *out,
 		if (result < 0) {
 			q->endings[ending_of(result)]++;
 			failed++;
+			bad = i;
 		}
 	}
 	q->endings[MK_END_OK] += i - failed;
+	if (failed)
+		ended_badly(q, next + bad + 1);
 	q->next = next + i;
 	return i;
 }

@@ -8,6 +8,7 @@
 #include "base/order.h"
 #include "base/spin.h"
 #include "context/keeper.h"
+#include "queue/encode.h"
 #include "queue/queue.h"
 
 /* Why there is nothing to get. Off the hot path. */
@@ -163,27 +164,19 @@ static inline bool headers_alike(const struct headers *h)
 		 (uint16_t)_mm_cvtsi128_si32(differ));
 }
 #else
-static inline uint64_t slot_header(const struct mk_slot *slot)
-{
-	uint64_t header;
-
-	memcpy(&header, slot, sizeof(header));
-	return header;
-}
-
 /* Priorities from MK_PRIORITIES to 7 carry out of their three bits. */
 #define PRIORITY_CARRY ((8ull - MK_PRIORITIES) << 32)
 
 static inline void headers_begin(struct headers *h, const struct mk_slot *slot)
 {
-	h->any = h->first = slot_header(slot);
+	h->any = h->first = mk_slot_header(slot);
 	h->carry = h->first + PRIORITY_CARRY;
 	h->differ = 0;
 }
 
 static inline void headers_add(struct headers *h, const struct mk_slot *slot)
 {
-	uint64_t header = slot_header(slot);
+	uint64_t header = mk_slot_header(slot);
 
 	h->any |= header;
 	h->differ |= header ^ h->first;
@@ -238,90 +231,6 @@ static int submit_not_got(const struct mk_queue *q, const struct mk_slot *slots,
 			    "queue; mk_queue_get() gives them",
 			    (const void *)slots, n);
 }
-
-/*
- * Write a slot into the ring: the last half-word of every 16-byte unit gives
- * way to the mark and rides in unit 0. All but the stamp, which publishes it
- * and is returned.
- *
- * Who reads a unit in one access must not find the new mark beside an old
- * word: units 1 to 3 are written in one store each, or the mark last.
- */
-#if defined(__SSE2__)
-typedef __m128i slot_stamp; /* in the upper word */
-
-static inline void unit_encode(struct mk_wire_unit *unit, const void *args,
-			       uint16_t mark)
-{
-	__m128i words = _mm_load_si128(args);
-
-	_mm_store_si128((void *)unit, _mm_insert_epi16(words, mark, 7));
-}
-
-static inline slot_stamp slot_encode(struct mk_wire_slot *wire,
-				     const struct mk_slot *slot, uint16_t mark)
-{
-	const uint16_t *half = (const void *)slot->bytes;
-	__m128i unit = _mm_loadl_epi64((const void *)slot);
-
-	unit_encode(&wire->unit[1], slot->bytes, mark);
-	unit_encode(&wire->unit[2], slot->bytes + 16, mark);
-	unit_encode(&wire->unit[3], slot->bytes + 32, mark);
-	unit = _mm_insert_epi16(unit, half[7], 4);
-	unit = _mm_insert_epi16(unit, half[15], 5);
-	unit = _mm_insert_epi16(unit, half[23], 6);
-	unit = _mm_insert_epi16(unit, mark, 7);
-	/* a worker may look at it before it loses the race for the slot */
-	mk_store_relaxed_low(&wire->unit[0].lo, unit);
-	return unit;
-}
-
-static inline uint64_t stamp_word(slot_stamp stamp)
-{
-	return (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(stamp, stamp));
-}
-
-static inline void stamp_store(struct mk_wire_slot *wire, slot_stamp stamp)
-{
-	mk_store_release_high(&wire->unit[0].hi, stamp);
-}
-#else
-typedef uint64_t slot_stamp;
-
-static inline uint64_t unit_encode(struct mk_wire_unit *unit,
-				   const uint64_t *args, uint16_t mark)
-{
-	const uint64_t low = (1ull << MK_MARK_SHIFT) - 1;
-
-	mk_store_relaxed(&unit->lo, args[0]);
-	mk_store_release(&unit->hi, (args[1] & low) |
-					    (uint64_t)mark << MK_MARK_SHIFT);
-	return args[1] >> MK_MARK_SHIFT;
-}
-
-static inline slot_stamp slot_encode(struct mk_wire_slot *wire,
-				     const struct mk_slot *slot, uint16_t mark)
-{
-	uint64_t spill = (uint64_t)mark << MK_MARK_SHIFT;
-
-	/* a worker may look at it before it loses the race for the slot */
-	mk_store_relaxed(&wire->unit[0].lo, slot_header(slot));
-	spill |= unit_encode(&wire->unit[1], slot->arg64, mark);
-	spill |= unit_encode(&wire->unit[2], slot->arg64 + 2, mark) << 16;
-	return spill | unit_encode(&wire->unit[3], slot->arg64 + 4, mark)
-			       << 32;
-}
-
-static inline uint64_t stamp_word(slot_stamp stamp)
-{
-	return stamp;
-}
-
-static inline void stamp_store(struct mk_wire_slot *wire, slot_stamp stamp)
-{
-	mk_store_release(&wire->unit[0].hi, stamp);
-}
-#endif
 
 void mk_queue_ring(struct mk_queue *q)
 {
@@ -388,14 +297,6 @@ static inline unsigned first_bad(struct mk_queue *q, struct mk_slot *slots,
 	return i;
 }
 
-/*
- * A device that reads the ring takes its lines from this core: to store into
- * one then waits for it, and the store buffer is full after a few. So lines
- * are asked for in time; those of the next batch, too, and behind the ring's
- * end some that are of no use.
- */
-#define FETCH_AHEAD 16u
-
 int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 {
 	uint64_t entries = (uint64_t)q->mask + 1;
@@ -419,20 +320,21 @@ int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 	 * pairs with the workers' load-acquire of the same word */
 	last = slots + n - 1;
 	if (n % 2 == 0) {
-		stamp_store(wire, slot_encode(wire, slots, mark));
+		mk_stamp_store(wire, mk_slot_encode(wire, slots, mark));
 		slots++;
 		wire++;
 	}
 	for (; slots != last; slots += 2, wire += 2) {
-		mk_fetch_to_write(wire + FETCH_AHEAD);
-		mk_fetch_to_write(wire + FETCH_AHEAD + 1);
-		stamp_store(wire, slot_encode(wire, slots, mark));
-		stamp_store(wire + 1, slot_encode(wire + 1, slots + 1, mark));
+		mk_fetch_to_write(wire + MK_FETCH_AHEAD);
+		mk_fetch_to_write(wire + MK_FETCH_AHEAD + 1);
+		mk_stamp_store(wire, mk_slot_encode(wire, slots, mark));
+		mk_stamp_store(wire + 1,
+			       mk_slot_encode(wire + 1, slots + 1, mark));
 	}
 	/* Dekker: we store the stamp, then look who is awake; a worker that
 	 * falls asleep stores `attention`, then looks at the stamps */
 	mk_store_seq(&wire->unit[0].hi,
-		     stamp_word(slot_encode(wire, slots, mark)));
+		     mk_stamp_word(mk_slot_encode(wire, slots, mark)));
 	attention = mk_load_seq(q->attention);
 	if (!MK_ATTENTION(attention, MK_ATTENTIVE) && attention)
 		mk_queue_ring(q);
