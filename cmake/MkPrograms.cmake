@@ -35,11 +35,19 @@ if(MK_TOOL_MAIN)
 	target_link_libraries(mk_tool_flags INTERFACE
 		${MK_JANSSON_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS} m)
 
+	# patterns made into tables: what `megakernel scan` puts into a buffer
+	file(GLOB MK_SCAN_SOURCES CONFIGURE_DEPENDS
+		"${PROJECT_SOURCE_DIR}/scan/*.c")
+	add_library(mk_scan STATIC ${MK_SCAN_SOURCES})
+	target_compile_definitions(mk_scan PRIVATE _GNU_SOURCE)
+	target_include_directories(mk_scan PUBLIC "${PROJECT_SOURCE_DIR}"
+		"${PROJECT_SOURCE_DIR}/include")
+
 	add_executable(megakernel "${MK_TOOL_MAIN}")
 	target_link_libraries(megakernel PRIVATE mk_tool_flags)
 	if(MK_TOOL_SOURCES)
 		add_library(mk_tools STATIC ${MK_TOOL_SOURCES})
-		target_link_libraries(mk_tools PUBLIC mk_tool_flags)
+		target_link_libraries(mk_tools PUBLIC mk_tool_flags mk_scan)
 		target_link_libraries(megakernel PRIVATE mk_tools)
 	endif()
 	target_link_libraries(megakernel PRIVATE mk_static)

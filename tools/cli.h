@@ -26,6 +26,7 @@ struct cli_command {
 
 int cmd_info(int argc, char **argv);
 int cmd_map(int argc, char **argv);
+int cmd_scan(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_chaos(int argc, char **argv);
 int cmd_neighbour(int argc, char **argv);

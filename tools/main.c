@@ -11,6 +11,7 @@
 static const struct cli_command commands[] = {
 	{ "info", "show engines, devices, limits and the ABI", cmd_info },
 	{ "map", "run a handler over files and print a line a file", cmd_map },
+	{ "scan", "find patterns in files, as grep -b -o does", cmd_scan },
 	{ "bench", "measure round trips and throughput, with peers",
 	  cmd_bench },
 	{ "chaos", "inject faults into a checked workload", cmd_chaos },
@@ -64,7 +65,8 @@ static int unknown(const char *name)
 					 name, commands[i].name);
 	return cli_usage(NULL,
 			 "there is no command '%s'; there are info, map, "
-			 "bench, chaos, neighbour, compile and postmortem",
+			 "scan, bench, chaos, neighbour, compile and "
+			 "postmortem",
 			 name);
 }
 

@@ -228,7 +228,8 @@ enum mk_opcode {
 	MK_OP_ROW = 9,      /* struct mk_op_row; value: slots answered */
 	MK_OP_SHA256 = 16,  /* handlers/sha256.c */
 	MK_OP_CRC32C = 17,  /* handlers/crc32c.c */
-	MK_OP_COUNT = 18    /* handlers/count.c */
+	MK_OP_COUNT = 18,   /* handlers/count.c */
+	MK_OP_SCAN = 19     /* handlers/scan_text.c */
 };
 
 struct mk_op_word {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <megakernel/map.h>
+#include <megakernel/scan.h>
 
 /* The linker's bounds of the section that handlers/ is compiled into. */
 extern const struct mk_handler_entry __start_mk_builtins[]
@@ -25,7 +26,8 @@ extern const struct mk_handler_entry __stop_mk_builtins[]
 	X(MK_OP_ROW, row, sizeof(struct mk_op_row))             \
 	X(MK_OP_SHA256, sha256, sizeof(struct mk_map_args))     \
 	X(MK_OP_CRC32C, crc32c, sizeof(struct mk_map_args))     \
-	X(MK_OP_COUNT, count, sizeof(struct mk_map_args))
+	X(MK_OP_COUNT, count, sizeof(struct mk_map_args))       \
+	X(MK_OP_SCAN, scan, sizeof(struct mk_scan_args))
 
 static const struct mk_handler_info builtins[] = {
 #define BUILTIN_INFO(op, label, bytes)                          \

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread of `scan`: takes files, reads them into chunks, submits these. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/order.h"
+#include "scan_run.h"
+
+#define BATCH_MAX 32u /* files taken at once */
+#define ROOM_MIN 8192u /* a chunk with less than this left is full */
+
+struct reader {
+	struct scan *s;
+	uint32_t first; /* of its chunks */
+	uint32_t chunk; /* being filled; SCAN_NO_CHUNK: none */
+	uint32_t used;  /* bytes of it */
+	unsigned batch; /* files to take at once */
+};
+
+/* The file that is read. */
+struct source {
+	uint64_t sequence;
+	uint64_t offset; /* of what r->chunk has of it */
+	uint32_t got;    /* bytes of that */
+	int fd;
+	bool pipe;
+};
+
+/* ---- submitting -------------------------------------------------------- */
+
+int scan_submit(struct scan *s, uint32_t chunk)
+{
+	struct scan_chunk *c = &s->chunk[chunk];
+	struct mk_scan_args args = { 0 };
+	struct mk_slot *slot;
+	int r = mk_queue_get(s->queue, 1, &slot);
+
+	if (r == -EAGAIN)
+		return r;
+	if (r == 1) {
+		args.image = mk_buffer_ref(s->image_buffer);
+		args.text = mk_buffer_ref(c->own_bytes ? c->own : s->pool);
+		args.result = mk_buffer_ref(s->results);
+		args.offset = c->own_bytes ? 0 :
+			(uint64_t)(c->text - s->chunk[0].text);
+		args.bytes = c->bytes;
+		args.from = c->from = c->next;
+		args.result_offset = chunk * SCAN_RESULT_BYTES;
+		args.flags = s->flags;
+		mk_slot_init(slot, MK_OP_SCAN, chunk);
+		memcpy(slot->bytes, &args, sizeof(args));
+		mk_store_release(&c->state, SCAN_BUSY);
+		/* before it can be reaped, so it never goes below 0 */
+		mk_add_relaxed(&s->in_flight, 1);
+		mk_add_relaxed(&s->chunks, 1);
+		r = mk_queue_submit(s->queue, slot, 1);
+	}
+	if (r == -MK_EDEVLOST) {
+		scan_lost(s);
+		return 0;
+	}
+	if (r < 0) {
+		scan_stop(s, r, "a slot could not be submitted: %s",
+			  mk_error_last()->text);
+		return 0;
+	}
+	return 0;
+}
+
+/* Hand the chunk on that is being filled. */
+static void flush(struct reader *r)
+{
+	struct scan *s = r->s;
+	struct scan_chunk *c;
+
+	if (r->chunk == SCAN_NO_CHUNK)
+		return;
+	c = &s->chunk[r->chunk];
+	c->bytes = r->used;
+	for (;;) {
+		uint64_t generation = mk_load_acquire(&s->generation);
+
+		if (scan_stopped(s) || scan_submit(s, r->chunk) != -EAGAIN)
+			break;
+		scan_wait(s, generation);
+	}
+	r->chunk = SCAN_NO_CHUNK;
+	r->used = 0;
+}
+
+/* ---- chunks ------------------------------------------------------------ */
+
+/* A chunk of the reader's that is free, or SCAN_NO_CHUNK. */
+static uint32_t find_free(struct reader *r, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++) {
+		struct scan_chunk *c = &r->s->chunk[r->first + i];
+
+		/* pairs with the store in put_piece(), scan_reap.c */
+		if (mk_load_acquire(&c->state) == SCAN_FREE &&
+		    r->first + i != r->chunk)
+			return r->first + i;
+	}
+	return SCAN_NO_CHUNK;
+}
+
+/* Wait for a chunk of [from, to); SCAN_NO_CHUNK only if all was stopped. */
+static uint32_t get_chunk(struct reader *r, uint32_t from, uint32_t to)
+{
+	struct scan *s = r->s;
+
+	for (;;) {
+		uint64_t generation = mk_load_acquire(&s->generation);
+		uint32_t chunk = find_free(r, from, to);
+
+		if (chunk != SCAN_NO_CHUNK) {
+			struct scan_chunk *c = &s->chunk[chunk];
+
+			c->pieces = c->unprinted = 0;
+			c->from = c->next = c->matches = c->used = 0;
+			c->lines = 0;
+			c->nul = UINT32_MAX;
+			c->code = 0;
+			return chunk;
+		}
+		if (scan_stopped(s))
+			return SCAN_NO_CHUNK;
+		scan_wait(s, generation);
+	}
+}
+
+/* The text at r->used is a piece of this file. If it is the last, a newline
+ * ends it; else so much of the next was read with it. */
+static void add_piece(struct reader *r, const struct source *from,
+		      uint32_t bytes, const uint32_t *left)
+{
+	struct scan *s = r->s;
+	struct scan_chunk *c = &s->chunk[r->chunk];
+	struct scan_file *f = scan_file(s, from->sequence);
+	struct scan_piece *p = &c->piece[c->pieces];
+	const unsigned char *text = c->text + r->used, *nul;
+
+	memset(p, 0, sizeof(*p));
+	p->file = from->sequence;
+	p->offset = from->offset;
+	p->at = r->used;
+	p->bytes = bytes;
+	nul = left ? memchr(text + bytes, 0, *left) : NULL;
+	if (nul) {
+		p->nul_left = 1;
+		p->nul_at = from->offset + (uint64_t)(nul - text);
+	}
+	r->used += bytes;
+	if (!left && c->text[r->used - 1] != '\n')
+		c->text[r->used++] = '\n';
+	mk_add_relaxed(&c->unprinted, 1);
+	f->fifo[f->put & (SCAN_FIFO - 1)] = r->chunk << 8 | c->pieces++;
+	/* pairs with the load in print_ready(), scan_reap.c */
+	mk_store_release(&f->put, f->put + 1);
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+/*
+ * Fill [*got, room). 1: the file ended; 0: full, or all that a pipe has for
+ * now; or a negated errno. A short read is not the end; only 0 is, whatever
+ * the file system says of sizes.
+ */
+static int fill(const struct source *from, unsigned char *at, uint32_t room,
+		uint32_t *got)
+{
+	struct pollfd p = { .fd = from->fd, .events = POLLIN };
+
+	while (*got < room) {
+		ssize_t n = read(from->fd, at + *got, room - *got);
+
+		if (!n)
+			return 1;
+		if (n > 0)
+			*got += (uint32_t)n;
+		else if (errno != EINTR)
+			return -errno;
+		if (from->pipe && n > 0 && !poll(&p, 1, 0))
+			return 0;
+	}
+	return 0;
+}
+
+/* No more pieces come. */
+static void settle(struct scan_file *f, int error)
+{
+	if (error)
+		f->error = error;
+	/* pairs with the load in print_ready() */
+	mk_store_release(&f->ended, 1);
+}
+
+/* Bytes up to and with the last newline. */
+static uint32_t whole_lines(const unsigned char *text, uint32_t bytes)
+{
+	const unsigned char *end = memrchr(text, '\n', bytes);
+
+	return end ? (uint32_t)(end + 1 - text) : 0;
+}
+
+/* Room for a line that no chunk holds: twice as much each time. 0, or a
+ * negated code. */
+static int grow(struct reader *r, uint32_t used)
+{
+	struct scan *s = r->s;
+	struct scan_chunk *c = &s->chunk[r->first + SCAN_CHUNKS];
+	uint64_t bytes = c->own_bytes ? 2 * c->own_bytes : 4 * SCAN_CHUNK;
+	mk_buffer_t own = { 0 };
+	void *text = NULL;
+	int e;
+
+	if (bytes > SCAN_LINE_MAX)
+		return -EFBIG;
+	e = mk_buffer_create(s->ctx, bytes, MK_BUFFER_HOST, &own);
+	if (e >= 0)
+		e = mk_buffer_map(s->ctx, own, &text);
+	if (e < 0)
+		return e == -MK_EDEVLOST ? e : -EFBIG;
+	if (used)
+		memcpy(text, c->text, used);
+	if (c->own_bytes)
+		mk_buffer_destroy(s->ctx, c->own, UINT64_MAX);
+	c->own = own;
+	c->own_bytes = bytes;
+	c->text = text;
+	return 0;
+}
+
+/*
+ * A line that fills a chunk: r->chunk has the beginning of it. Afterwards it
+ * has what was read behind the line. What fill() gave.
+ */
+static int long_line(struct reader *r, struct source *from)
+{
+	struct scan *s = r->s;
+	uint32_t big = get_chunk(r, SCAN_CHUNKS, SCAN_OWN), small = r->chunk;
+	uint32_t have = from->got, whole = 0, left, part;
+	struct scan_chunk *c;
+	int end = 0, e;
+
+	if (big == SCAN_NO_CHUNK)
+		return -ECANCELED;
+	c = &s->chunk[big];
+	e = c->own_bytes ? 0 : grow(r, 0);
+	if (e)
+		return e;
+	memcpy(c->text, s->chunk[small].text, have);
+	for (; !end && !whole; have += part) {
+		part = 0;
+		if (c->own_bytes - have < SCAN_READ + 2 * MK_SCAN_PAD)
+			e = grow(r, have);
+		if (e || scan_stopped(s))
+			return e ? e : -ECANCELED;
+		end = fill(from, c->text + have, SCAN_READ, &part);
+		whole = whole_lines(c->text + have, part);
+		whole += whole ? have : 0;
+	}
+	whole = end ? have : whole;
+	left = have - whole;
+	r->chunk = big;
+	add_piece(r, from, whole, end ? NULL : &left);
+	flush(r);
+	r->chunk = small;
+	memcpy(s->chunk[small].text, c->text + whole, left);
+	from->offset += whole;
+	from->got = left;
+	return end;
+}
+
+/* The whole lines of r->chunk are a piece; the rest begins another chunk. */
+static int pass_on(struct reader *r, struct source *from, uint32_t whole)
+{
+	struct scan *s = r->s;
+	uint32_t left = from->got - whole;
+	uint32_t next = get_chunk(r, 0, SCAN_CHUNKS);
+
+	if (next == SCAN_NO_CHUNK)
+		return -ECANCELED;
+	add_piece(r, from, whole, &left);
+	memcpy(s->chunk[next].text, s->chunk[r->chunk].text + whole, left);
+	flush(r);
+	r->chunk = next;
+	from->offset += whole;
+	from->got = left;
+	return 0;
+}
+
+/*
+ * A file that fills a chunk, piece by piece: whole lines that end in so many
+ * blocks of it. It has r->chunk for itself.
+ */
+static void stream(struct reader *r, struct source *from)
+{
+	struct scan *s = r->s;
+	struct scan_file *f = scan_file(s, from->sequence);
+	int end = 0;
+
+	while (!end && !mk_load_relaxed(&f->enough) && !scan_stopped(s)) {
+		unsigned char *text = s->chunk[r->chunk].text;
+		uint32_t whole = whole_lines(text, from->got);
+
+		if (whole) {
+			end = pass_on(r, from, whole);
+			text = s->chunk[r->chunk].text;
+		}
+		if (end)
+			break;
+		if (from->got + SCAN_READ < SCAN_TEXT)
+			end = fill(from, text, from->got + SCAN_READ,
+				   &from->got);
+		else
+			end = long_line(r, from);
+	}
+	if (end && from->got && !scan_stopped(s))
+		add_piece(r, from, from->got, NULL);
+	if (end == -EFBIG)
+		f->long_line = from->offset;
+	settle(f, end < 0 ? -end : 0);
+}
+
+/* Read one file; small ones share a chunk. */
+static void read_file(struct reader *r, struct source *from)
+{
+	struct scan *s = r->s;
+	struct scan_chunk *c;
+	uint32_t room, next;
+	int end;
+
+	if (r->chunk != SCAN_NO_CHUNK &&
+	    (SCAN_TEXT - r->used < ROOM_MIN ||
+	     s->chunk[r->chunk].pieces == SCAN_PIECES))
+		flush(r);
+	if (r->chunk == SCAN_NO_CHUNK)
+		r->chunk = get_chunk(r, 0, SCAN_CHUNKS);
+	if (r->chunk == SCAN_NO_CHUNK)
+		return;
+	c = &s->chunk[r->chunk];
+	room = SCAN_TEXT - r->used - 1;
+	room = room < SCAN_READ ? room : SCAN_READ;
+	end = fill(from, c->text + r->used, room, &from->got);
+	if (!end && r->used) { /* does not fit behind the others */
+		next = get_chunk(r, 0, SCAN_CHUNKS);
+		if (next == SCAN_NO_CHUNK)
+			return;
+		memcpy(s->chunk[next].text, c->text + r->used, from->got);
+		flush(r);
+		r->chunk = next;
+		end = fill(from, s->chunk[next].text, SCAN_READ, &from->got);
+	}
+	if (!end) {
+		r->batch = 1; /* the next files are for others */
+		stream(r, from);
+		return;
+	}
+	if (from->got)
+		add_piece(r, from, from->got, NULL);
+	settle(scan_file(s, from->sequence), end < 0 ? -end : 0);
+}
+
+/* A descriptor that reads what is being written would never end. */
+static int check_source(struct scan *s, struct source *from, bool argument)
+{
+	struct stat st;
+
+	if (!argument && !s->output_is_file)
+		return 0; /* a regular file, says the walk */
+	if (fstat(from->fd, &st))
+		return errno;
+	from->pipe = !S_ISREG(st.st_mode);
+	if (S_ISDIR(st.st_mode))
+		return EISDIR;
+	if (s->output_is_file && st.st_dev == s->output_dev &&
+	    st.st_ino == s->output_ino &&
+	    s->settings->style <= SCAN_STYLE_COUNT)
+		return ELOOP;
+	return 0;
+}
+
+static void take_file(struct reader *r, uint64_t sequence)
+{
+	struct scan_file *f = scan_file(r->s, sequence);
+	bool standard = !f->item.dir && !strcmp(f->item.name, "-");
+	struct source from = { .sequence = sequence };
+	int e = f->item.error;
+
+	if (e) {
+		settle(f, e);
+		return;
+	}
+	if (!f->item.dir) /* may be a pipe, whose writer takes its time */
+		flush(r);
+	from.fd = standard ? STDIN_FILENO : walk_open(&f->item);
+	if (from.fd < 0) {
+		settle(f, -from.fd);
+		return;
+	}
+	e = check_source(r->s, &from, !f->item.dir);
+	if (e)
+		settle(f, e);
+	else
+		read_file(r, &from);
+	if (!standard)
+		close(from.fd);
+}
+
+/* ---- the thread -------------------------------------------------------- */
+
+/* Take up to `want` files off the walk. 0: none are left; -EAGAIN: the window
+ * is full. */
+static int take_batch(struct scan *s, unsigned want, uint64_t *first)
+{
+	uint64_t room;
+	int n = 0, r = 1;
+
+	pthread_mutex_lock(&s->walk_lock);
+	/* pairs with the store in print_ready(): the file's place is free */
+	room = SCAN_WINDOW - (s->tail - mk_load_acquire(&s->head));
+	if (want > room)
+		want = (unsigned)room;
+	*first = s->tail;
+	while (n < (int)want && r > 0 && !s->walked) {
+		struct scan_file *f = scan_file(s, s->tail + (unsigned)n);
+
+		memset(f, 0, sizeof(*f));
+		r = walk_next(&s->walk, &f->item);
+		if (r > 0)
+			n++;
+	}
+	mk_store_release(&s->tail, s->tail + (unsigned)n);
+	if (r <= 0)
+		mk_store_release(&s->walked, 1);
+	pthread_mutex_unlock(&s->walk_lock);
+	if (r < 0)
+		scan_stop(s, r, "walking: %s", mk_strerror(r));
+	return !want ? -EAGAIN : n;
+}
+
+static void wait_for_end(struct scan *s)
+{
+	for (;;) {
+		uint64_t generation = mk_load_acquire(&s->generation);
+
+		if (scan_stopped(s) || scan_finished(s))
+			return;
+		scan_wait(s, generation);
+	}
+}
+
+void *scan_thread(void *thread)
+{
+	struct scan_thread *t = thread;
+	struct scan *s = t->scan;
+	struct reader r = { .s = s, .first = t->index * SCAN_OWN,
+			    .chunk = SCAN_NO_CHUNK, .batch = 1 };
+
+	while (!scan_stopped(s)) {
+		uint64_t generation = mk_load_acquire(&s->generation);
+		uint64_t first;
+		int n = take_batch(s, r.batch, &first);
+
+		if (n == -EAGAIN) {
+			flush(&r);
+			scan_wait(s, generation);
+			continue;
+		}
+		if (n <= 0)
+			break;
+		r.batch = r.batch < BATCH_MAX ? r.batch * 2 : BATCH_MAX;
+		for (int i = 0; i < n && !scan_stopped(s); i++)
+			take_file(&r, first + (unsigned)i);
+		scan_reap_try(s);
+	}
+	flush(&r);
+	wait_for_end(s);
+	return NULL;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `megakernel scan`: files go round in chunks.
+ *
+ *	walk -> file -> read into a chunk -> slot -> engine
+ *	                                                |
+ *	stdout <- print, in order <- matches <- reap <--+
+ *
+ * A chunk holds whole lines: pieces of one file or of many small ones, and it
+ * is searched by one slot. Threads are alike (scan_read.c): each takes some
+ * files off the walk, reads them into chunks of its own, submits these, then
+ * reaps and prints what is ready if no other thread is at it (scan_reap.c).
+ *
+ * Why it never stands still: a chunk is freed when what it holds is printed,
+ * in the order of the files. The reader of the first file that is not printed
+ * has in its chunks nothing but that file and earlier ones; so its chunks come
+ * back, once it has submitted what it holds, which it does before it waits.
+ */
+#ifndef SCAN_RUN_H
+#define SCAN_RUN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "cli.h"
+#include "map_walk.h"
+#include "output.h"
+#include "scan/scan_compile.h"
+
+#define SCAN_WINDOW 16384u          /* files between walk and print; 2^n */
+/* A file is text up to the block of this size that has the first NUL, as for
+ * grep. */
+#define SCAN_BLOCK 98304u
+#define SCAN_READ (2u * SCAN_BLOCK) /* of a file at once */
+#define SCAN_CHUNK 262144u          /* with the rest of the line before it */
+#define SCAN_TEXT (SCAN_CHUNK - MK_SCAN_PAD)
+#define SCAN_PIECES 64u             /* of a chunk */
+#define SCAN_CHUNKS 12u             /* of a thread, but for the last: */
+#define SCAN_OWN (SCAN_CHUNKS + 1u) /* a long line's, with memory of its own */
+#define SCAN_FIFO 16u               /* pieces of a file on their way; 2^n */
+#define SCAN_ROOM 2046u             /* matches that a slot may leave */
+#define SCAN_RESULT_BYTES (16u + 8u * SCAN_ROOM)
+#define SCAN_LINE_MAX (1u << 28)    /* bytes of a line */
+#define SCAN_THREADS_MAX 256u
+#define SCAN_NO_CHUNK UINT32_MAX
+
+/* A file on its way, from the walk to its last line. */
+struct scan_file {
+	struct walk_item item;
+	uint32_t fifo[SCAN_FIFO]; /* chunk << 8 | piece, in their order */
+	uint32_t put;    /* reader: store-release */
+	uint32_t ended;  /* no more pieces; reader: store-release */
+	uint32_t enough; /* the rest is not wanted; printer: relaxed */
+	int32_t error;   /* errno of open or read; 0: none */
+	uint64_t long_line; /* where one begins that is too long; with error
+			     * -EFBIG */
+	/* the printer's */
+	uint32_t got;
+	bool binary;          /* from binary_from on */
+	bool told_binary;
+	uint64_t binary_from;
+	uint64_t lines;       /* with --count */
+	uint64_t matches;
+};
+
+/* A run of whole lines of a file. */
+struct scan_piece {
+	uint64_t file;     /* sequence */
+	uint64_t offset;   /* of its first byte in the file */
+	uint32_t at, bytes; /* in the chunk */
+	uint32_t nul_left; /* 1: what was read behind it has a NUL... */
+	uint64_t nul_at;   /* ...here, in the file */
+};
+
+struct scan_chunk {
+	struct scan_piece piece[SCAN_PIECES];
+	uint32_t pieces;    /* while it is filled: the reader's */
+	uint32_t bytes;     /* of text */
+	uint32_t unprinted; /* pieces; atomic, the last one frees it */
+	uint32_t state;     /* enum scan_chunk_state; atomic */
+	/* the printer's, once it is searched */
+	uint32_t from;      /* where the slot in flight began to search */
+	uint32_t next;      /* all before it is searched */
+	uint32_t matches, used; /* records, of which so many were printed */
+	uint32_t lines;     /* a line matches */
+	uint32_t nul;       /* its first NUL, or UINT32_MAX */
+	int32_t code;       /* of a slot that failed; 0: none */
+	unsigned char *text;
+	struct mk_scan_result *result;
+	/* a long line's */
+	mk_buffer_t own;
+	uint64_t own_bytes; /* 0: no memory of its own */
+};
+
+enum scan_chunk_state { SCAN_FREE = 0, SCAN_BUSY, SCAN_DONE };
+
+enum scan_style {
+	SCAN_STYLE_MATCH, /* PATH:OFFSET:TEXT */
+	SCAN_STYLE_COUNT, /* PATH:LINES */
+	SCAN_STYLE_FILES, /* PATH */
+	SCAN_STYLE_QUIET
+};
+
+struct scan_settings {
+	struct scan_options compile;
+	struct cli_engine engine;
+	uint32_t readers;
+	enum scan_style style;
+	bool text;      /* -a */
+	bool skip;      /* -I */
+	bool bare;      /* -h */
+	bool quiet_errors; /* -s */
+	bool json, stats;
+};
+
+struct scan {
+	const struct scan_settings *settings;
+	const void *image;
+	size_t image_bytes;
+	struct mk_ctx *ctx;
+	struct mk_queue *queue;
+	mk_buffer_t image_buffer, pool, results;
+	uint32_t threads;
+	uint32_t flags; /* of a slot */
+
+	struct scan_file *window;
+	struct scan_chunk *chunk; /* SCAN_OWN a thread */
+
+	pthread_mutex_t walk_lock;
+	struct walk walk;
+	uint32_t walked;    /* 1: nothing is left; store-release */
+	uint64_t tail;      /* files taken; store-release */
+	uint64_t output_dev, output_ino; /* a file that stdout goes to */
+	bool output_is_file;
+
+	/* the printer's, under reap_lock, but for what others load */
+	pthread_mutex_t reap_lock;
+	pthread_cond_t reap_cond;
+	uint64_t generation; /* passes that changed something; atomic */
+	uint64_t in_flight;  /* slots submitted, not reaped; atomic */
+	uint32_t sleepers;   /* on reap_cond; read-modify-write only */
+	uint64_t head;       /* files printed; store-release */
+	struct output out;
+	bool out_tty;
+	char *path;
+	size_t path_room, path_bytes;
+	uint64_t files, failed, bytes; /* atomic */
+	uint64_t chunks, again;        /* slots; of these, for want of room */
+	uint64_t matched;              /* files with a line that matches */
+	uint64_t matches, lines;       /* printed or counted */
+	bool selected;                 /* a line matches somewhere */
+
+	uint32_t stop;      /* a thread saw that going on is pointless */
+	int fatal;          /* code that ended it, 0: enough was seen */
+	char fatal_text[1024];
+	pthread_mutex_t stop_lock;
+	uint64_t started_ns, ended_ns;
+};
+
+static inline struct scan_file *scan_file(struct scan *s, uint64_t sequence)
+{
+	return &s->window[sequence & (SCAN_WINDOW - 1)];
+}
+
+/* ---- scan_patterns.c --------------------------------------------------- */
+
+struct scan_patterns {
+	struct scan_pattern *list;
+	size_t count, room;
+	char **memory; /* what -f read */
+	size_t pieces;
+};
+
+/* The patterns of -e, or of a file: one a line. Prints what fails. 0 or -1. */
+int scan_patterns_add(struct scan_patterns *p, const char *text,
+		      size_t bytes);
+int scan_patterns_file(struct scan_patterns *p, const char *path);
+void scan_patterns_free(struct scan_patterns *p);
+
+/* ---- scan_setup.c ------------------------------------------------------ */
+
+/* Context, tables, queue, buffers. Prints what fails. 0 or -1. */
+int scan_open(struct scan *s, const struct scan_settings *settings,
+	      const void *image, size_t image_bytes, char *const *paths,
+	      unsigned count);
+void scan_close(struct scan *s);
+
+/* ---- scan_read.c ------------------------------------------------------- */
+
+/* Take part in the work until all is printed or stopped: struct
+ * scan_thread. */
+struct scan_thread {
+	struct scan *scan;
+	uint32_t index;
+};
+void *scan_thread(void *thread);
+
+/* Submit a chunk from its `next` on; -EAGAIN: the ring is full. */
+int scan_submit(struct scan *s, uint32_t chunk);
+
+/* ---- scan_reap.c ------------------------------------------------------- */
+
+void scan_reap_try(struct scan *s);
+/* Wait until something moved since `generation` was loaded. What the caller
+ * wants moved must have been submitted. */
+void scan_wait(struct scan *s, uint64_t generation);
+bool scan_finished(struct scan *s);
+/* End early; the first code and text win. Code 0: nothing is wrong. */
+void scan_stop(struct scan *s, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void scan_lost(struct scan *s);
+bool scan_stopped(struct scan *s);
+
+/* ---- scan_print.c ------------------------------------------------------ */
+
+/* A piece of the first file: print what is known of it. 1: that was all of
+ * it; 0: the chunk has to be searched on. */
+int scan_print_piece(struct scan *s, struct scan_file *f,
+		     struct scan_chunk *c, struct scan_piece *p);
+/* What stands behind a file's matches. */
+void scan_print_end(struct scan *s, struct scan_file *f);
+
+/* ---- scan_stats.c ------------------------------------------------------ */
+
+void scan_print_stats(struct scan *s);
+
+#endif
