@@ -4,8 +4,10 @@
 
 configure_file("${PROJECT_SOURCE_DIR}/megakernel.pc.in"
 	"${PROJECT_BINARY_DIR}/megakernel.pc" @ONLY)
+configure_file("${PROJECT_SOURCE_DIR}/megakernel-io.pc.in"
+	"${PROJECT_BINARY_DIR}/megakernel-io.pc" @ONLY)
 
-install(TARGETS mk_shared mk_static
+install(TARGETS mk_shared mk_static mk_io_shared mk_io_static
 	LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
 	ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(FILES "${PROJECT_SOURCE_DIR}/include/megakernel.h"
@@ -13,6 +15,7 @@ install(FILES "${PROJECT_SOURCE_DIR}/include/megakernel.h"
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/megakernel"
 	DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h")
 install(FILES "${PROJECT_BINARY_DIR}/megakernel.pc"
+	"${PROJECT_BINARY_DIR}/megakernel-io.pc"
 	DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 if(TARGET megakernel)
 	install(TARGETS megakernel

@@ -34,7 +34,7 @@ while read -r file; do
 	*) kind=other ;;
 	esac
 	head -n 3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' ||
-		[ "$file" = .editorconfig ] || [ "$file" = src/libmegakernel.map ] ||
+		[ "$file" = .editorconfig ] || [ "${file%.map}" != "$file" ] ||
 		echo "$file:1: no licence line"
 	[ -z "$(tail -c 1 "$file")" ] || echo "$file: no line feed at the end"
 	awk -v file="$file" -v kind="$kind" '

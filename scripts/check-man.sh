@@ -35,12 +35,14 @@ for page in *.[1-9]; do
 		bad "$page: no licence line"
 done
 
-# Calls of the headers: MK_API and inline ones.
+# Calls of the headers: MK_API, MK_IO_API and inline ones.
 cat ../include/megakernel.h ../include/megakernel/dispatch.h \
 	../include/megakernel/cuda.h ../include/megakernel/recovery.h \
-	../include/megakernel/stats.h ../include/megakernel/batch.h |
+	../include/megakernel/stats.h ../include/megakernel/requests.h \
+	../include/megakernel/batch.h ../include/megakernel/io.h \
+	../include/megakernel/stream.h |
 	tr '\n\t' '  ' >"$work/headers"
-grep -oE '(MK_API|static inline) [^;({]*\(' "$work/headers" |
+grep -oE '(MK_API|MK_IO_API|static inline) [^;({]*\(' "$work/headers" |
 	sed 's/ *($//; s/.*[ *]//' | grep '^mk_' | sort -u >"$work/calls"
 sed -n 's/^\.Nm \([^ ]*\).*/\1/p' ./*.3 | sort >"$work/described"
 uniq -d "$work/described" >"$work/twice"
@@ -53,7 +55,8 @@ while read -r name; do
 done <"$work/missing"
 
 # What the pages speak of; the calls of handlers are MK_FN.
-cat ../include/megakernel/handler.h ../include/megakernel/flow.h ../include/megakernel/map.h |
+cat ../include/megakernel/handler.h ../include/megakernel/flow.h \
+	../include/megakernel/map.h ../include/megakernel/chunk.h |
 	grep -oE '^MK_FN [^(]*\(' | sed 's/ *($//; s/.*[ *]//' |
 	sort -u - "$work/calls" >"$work/known"
 sed -n 's/^\.F[no] "*\(mk_[a-z0-9_]*[a-z0-9]\).*/\1/p; s/^\.Pq Fn \(mk_[a-z0-9_]*\).*/\1/p' \

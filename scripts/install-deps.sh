@@ -40,6 +40,9 @@ need header jansson.h libjansson-dev
 need header xxhash.h libxxhash-dev
 need header cmocka.h libcmocka-dev
 
+# without it threads read instead of io_uring
+want header liburing.h liburing-dev
+
 case $level in
 run)
 	;;

@@ -345,7 +345,18 @@ struct mk_debug_record {
 	uint32_t stamp; /* low half of (cursor + 1), store-release, last */
 };
 
-enum mk_io_op { MK_IO_READ = 1, MK_IO_WRITE = 2, MK_IO_FENCE = 3 };
+enum mk_io_op {
+	MK_IO_READ = 1,
+	MK_IO_WRITE = 2,
+	MK_IO_FENCE = 3 /* answered after every earlier request */
+};
+
+/* How a request ended, if not with a negated code. */
+enum mk_io_status {
+	MK_IO_OPEN = 0,
+	MK_IO_DONE = 1, /* all of it */
+	MK_IO_SHORT = 2 /* the file ends before: fewer bytes */
+};
 
 /* IO queue: requests of handlers to the host. */
 struct mk_io_queue {
@@ -360,15 +371,18 @@ struct mk_io_queue {
 
 struct mk_io_record {
 	uint32_t op;      /* enum mk_io_op */
-	int32_t status;   /* 0 while open; then >= 0 or a negated code */
+	uint32_t buffer_offset; /* bytes, in the buffer */
 	uint64_t tag;     /* the handler's */
 	uint64_t source;  /* READ: file index; WRITE: buffer handle */
 	uint64_t target;  /* READ: buffer handle; WRITE: file index */
 	uint64_t offset;  /* bytes, in the file */
-	uint64_t bytes;
+	uint64_t bytes;   /* asked for; host, before status: moved */
 	uint64_t ticket;  /* of the slot that asked */
-	uint32_t stamp;   /* low half of (posted + 1), store-release, last */
-	uint32_t buffer_offset; /* bytes, in the buffer */
+	/* One aligned word, stored whole, so that an answer can be told from
+	 * that to a later request: handler store-release, last; then host
+	 * store-release; handlers load-acquire. */
+	uint32_t stamp;   /* low half of (posted + 1); 0: being written */
+	int32_t status;   /* enum mk_io_status, or a negated code */
 };
 
 /* ---- shared memory of a context -------------------------------------- */
@@ -545,6 +559,8 @@ MK_ASSERT_SIZE(struct mk_debug_log, 64);
 MK_ASSERT_SIZE(struct mk_debug_record, 32);
 MK_ASSERT_SIZE(struct mk_io_queue, 64);
 MK_ASSERT_SIZE(struct mk_io_record, 64);
+MK_ASSERT_AT(struct mk_io_record, stamp, 56);
+MK_ASSERT_AT(struct mk_io_record, status, 60);
 MK_ASSERT_AT(struct mk_context_block, state, 64);
 MK_ASSERT_AT(struct mk_context_block, launches, 72);
 MK_ASSERT_AT(struct mk_context_block, bell, 128);

@@ -546,6 +546,8 @@ mk_dispatch_resident_batch_scratch(struct mk_ctx *ctx,
 				   struct mk_resident_batch_scratch *scratch,
 				   struct mk_dispatch_stats *stats);
 
+#include <megakernel/requests.h>
+
 #ifdef __cplusplus
 }
 #endif

@@ -581,16 +581,25 @@ MK_FN void mk_print(struct mk_task *task, uint32_t format, uint32_t a,
 	task->dirty = 1;
 }
 
-/**
- * Post a request to the host. The fields op, tag, source, target, offset,
- * bytes and buffer_offset of *request count; the rest is filled in.
- *
- * @return MK_OK, or -MK_EFULL: the request was refused and counted.
- */
-MK_FN int32_t mk_io_post(struct mk_task *task,
-			 const struct mk_io_record *request)
+/* The stamp and status of a record, one word: the stamp is its low half. */
+MK_FN uint64_t *mk_io_word(struct mk_io_record *r)
 {
-	struct mk_io_record *r;
+	return (uint64_t *)(void *)&r->stamp;
+}
+
+MK_FN void mk_store_release_word(uint64_t *at, uint64_t value)
+{
+#if MK_CUDA
+	asm volatile("st.release.sys.u64 [%0], %1;"
+		     :: "l"(at), "l"(value) : "memory");
+#else
+	__atomic_store_n(at, value, __ATOMIC_RELEASE);
+#endif
+}
+
+/* Take a place in the IO queue. */
+MK_FN int32_t mk_io_claim(struct mk_task *task, uint64_t *place)
+{
 	uint64_t at;
 
 	if (!task->io)
@@ -610,20 +619,100 @@ MK_FN int32_t mk_io_post(struct mk_task *task,
 			break;
 		at = seen;
 	}
+	*place = at;
+	return MK_OK;
+}
+
+/**
+ * Ask the host for bytes of a file (megakernel/io.h). Of *request the fields
+ * op, tag, source, target, offset, bytes and buffer_offset count; the rest is
+ * filled in. By one lane.
+ *
+ * @param at  the request's number, for mk_io_answer(). It may be kept, and
+ *            looked at by another slot.
+ *
+ * @return MK_OK, or -MK_EFULL: the request was refused and counted.
+ */
+MK_FN int32_t mk_io_request(struct mk_task *task,
+			    const struct mk_io_record *request, uint64_t *at)
+{
+	struct mk_io_record *r;
+	uint64_t place;
+	int32_t result = mk_io_claim(task, &place);
+
+	if (result)
+		return result;
 	r = (struct mk_io_record *)(task->io + 1);
-	r += at & (task->io_capacity - 1u);
+	r += place & (task->io_capacity - 1u);
+	/* Who looks for the answer that stood here: no stamp, before the bytes
+	 * are overwritten. mk_io_answer() looks in the other order. */
+	mk_store_release_word(mk_io_word(r), 0);
+	mk_store_release_word(&r->bytes, request->bytes);
 	r->op = request->op;
-	r->status = 0;
 	r->tag = request->tag;
 	r->source = request->source;
 	r->target = request->target;
 	r->offset = request->offset;
-	r->bytes = request->bytes;
 	r->buffer_offset = request->buffer_offset;
 	r->ticket = task->ticket;
-	mk_publish_stamp(&r->stamp, (uint32_t)(at + 1));
+	mk_store_release_word(mk_io_word(r), (uint32_t)(place + 1));
 	task->dirty = 1;
+	*at = place;
 	return MK_OK;
+}
+
+/** The same, for who never looks at the answer. */
+MK_FN int32_t mk_io_post(struct mk_task *task,
+			 const struct mk_io_record *request)
+{
+	uint64_t at;
+
+	return mk_io_request(task, request, &at);
+}
+
+/**
+ * What became of request number `at`. A load, and never a wait: a slot that
+ * has nothing else to do yields. What was read is in the buffer once this says
+ * so.
+ *
+ * @param bytes  moved, also before a failure; untouched while it is open. May
+ *               be NULL.
+ *
+ * @return MK_IO_OPEN (0) while nothing is known; MK_IO_DONE; MK_IO_SHORT: the
+ *         file ends before; or why it failed:
+ * @retval -EBADF       no file is registered under this index. (9)
+ * @retval -MK_EACCESS  the file, or the buffer, is not for this.
+ * @retval -MK_EARGS    no such operation.
+ * @retval -MK_ERANGE   the range lies outside the buffer, or the largest file.
+ * @retval -MK_ESTALE   ... the buffer's handle, or: as many requests as the
+ *                      queue has records were posted since, and this answer
+ *                      is gone.
+ * @retval -MK_EFOREIGN, -MK_EVOLATILE  as for the buffer elsewhere.
+ * @retval -MK_EFULL    the task has no IO queue.
+ * @retval -EIO ...     as pread(2) and pwrite(2) fail.
+ */
+MK_FN int32_t mk_io_answer(struct mk_task *task, uint64_t at, uint64_t *bytes)
+{
+	struct mk_io_record *r;
+	uint64_t word, moved;
+
+	if (!task->io)
+		return -MK_EFULL;
+	r = (struct mk_io_record *)(task->io + 1);
+	r += at & (task->io_capacity - 1u);
+	/* pairs with the store-release of mk_queue_io_answer() */
+	word = mk_load(mk_io_word(r));
+	if ((uint32_t)word != (uint32_t)(at + 1))
+		return -MK_ESTALE;
+	if (!(word >> 32))
+		return MK_IO_OPEN;
+	/* acquire: if these are the bytes of a later request, so is the word */
+	moved = mk_load(&r->bytes);
+	if (mk_load(mk_io_word(r)) != word)
+		return -MK_ESTALE;
+	if (bytes)
+		*bytes = moved;
+	return (int32_t)(word >> 32);
 }
 
 #include <megakernel/flow.h>

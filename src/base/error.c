@@ -87,3 +87,9 @@ int mk_error_null(const char *operation, const char *what)
 {
 	return mk_error_set(-EINVAL, 0, operation, "%s is NULL", what);
 }
+
+int mk_error_record(const struct mk_error *error)
+{
+	return error ? mk_error_copy(error) :
+		       mk_error_null("mk_error_record", "error");
+}

@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/order.h"
 #include "context/region.h"
@@ -277,23 +279,54 @@ int mk_buffer_create(struct mk_ctx *ctx, uint64_t bytes, uint32_t flags,
 			      out);
 }
 
+/* Lock the context when nobody holds the buffer; the entry, or NULL with the
+ * error set and *code. Locked either way. */
+static struct mk_buffer_entry *lock_unheld(struct mk_ctx *ctx,
+					   mk_buffer_t buffer,
+					   uint64_t deadline, int *code)
+{
+	struct timespec nap = { 0, 20000 };
+	struct mk_buffer_entry *e;
+
+	for (;;) {
+		pthread_mutex_lock(&ctx->lock);
+		mk_ctx_await(ctx);
+		e = mk_buffer_named(ctx, buffer, "mk_buffer_destroy");
+		if (!e)
+			*code = mk_error_last()->code;
+		if (!e || !e->holds)
+			return e;
+		if (!mk_time_left(deadline)) {
+			*code = mk_error_set(
+				-ETIME, 0, "mk_buffer_destroy",
+				"buffer 0x%llx is held %u times "
+				"(mk_buffer_hold()), as by reads into it that "
+				"are under way", (unsigned long long)buffer,
+				e->holds);
+			return NULL;
+		}
+		pthread_mutex_unlock(&ctx->lock);
+		nanosleep(&nap, NULL);
+		if (nap.tv_nsec < 1000000)
+			nap.tv_nsec *= 2;
+	}
+}
+
 int mk_buffer_destroy(struct mk_ctx *ctx, mk_buffer_t buffer,
 		      uint64_t timeout_ns)
 {
+	uint64_t deadline = mk_deadline_after(timeout_ns);
 	uint32_t index = mk_buffer_ref(buffer).index;
 	struct mk_buffer_entry *e;
 	int r = 0;
 
-	pthread_mutex_lock(&ctx->lock);
-	mk_ctx_await(ctx);
-	e = mk_buffer_named(ctx, buffer, "mk_buffer_destroy");
-	if (!e) {
-		r = mk_error_last()->code;
+	e = lock_unheld(ctx, buffer, deadline, &r);
+	if (!e)
 		goto out;
-	}
 	/* a lost engine has nothing to detach */
 	if (!mk_load_acquire(&ctx->lost))
-		r = ctx->ops->buffer_detach(ctx->engine, index, timeout_ns);
+		r = ctx->ops->buffer_detach(ctx->engine, index,
+					    mk_time_left(deadline));
 	if (r == -MK_EDEVLOST)
 		r = 0;
 	if (r)
@@ -344,6 +377,50 @@ int mk_buffer_bytes(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t *out)
 		*out = e->size;
 	else
 		r = mk_error_last()->code;
+	pthread_mutex_unlock(&ctx->lock);
+	return r;
+}
+
+int mk_buffer_hold(struct mk_ctx *ctx, mk_buffer_t buffer,
+		   struct mk_buffer_held *out)
+{
+	struct mk_buffer_entry *e;
+	int r = 0;
+
+	if (!ctx || !out)
+		return mk_error_null("mk_buffer_hold", ctx ? "out" : "ctx");
+	pthread_mutex_lock(&ctx->lock);
+	e = mk_buffer_entry_of(ctx, buffer, "mk_buffer_hold");
+	if (e) {
+		e->holds++;
+		*out = (struct mk_buffer_held){
+			.memory = mk_buffer_memory(ctx, e),
+			.bytes = e->size,
+			.flags = e->flags,
+		};
+	} else {
+		r = mk_error_last()->code;
+	}
+	pthread_mutex_unlock(&ctx->lock);
+	return r;
+}
+
+int mk_buffer_let(struct mk_ctx *ctx, mk_buffer_t buffer)
+{
+	struct mk_buffer_entry *e;
+	int r = 0;
+
+	if (!ctx)
+		return mk_error_null("mk_buffer_let", "ctx");
+	pthread_mutex_lock(&ctx->lock);
+	/* a restart may have renewed the handle meanwhile */
+	e = mk_buffer_named(ctx, buffer, "mk_buffer_let");
+	if (e && e->holds)
+		e->holds--;
+	else
+		r = mk_error_set(-EINVAL, 0, "mk_buffer_let",
+				 "buffer 0x%llx is not held",
+				 (unsigned long long)buffer);
 	pthread_mutex_unlock(&ctx->lock);
 	return r;
 }

@@ -181,3 +181,98 @@ int mk_buffer_read(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 	return buffer_copy(ctx, buffer, offset, data, bytes, false,
 			   "mk_buffer_read");
 }
+
+/* ---- from buffer to buffer ---------------------------------------------- */
+
+struct side {
+	struct mk_buffer_entry *e;
+	uint32_t index;
+	uint64_t offset;
+	unsigned char *memory; /* at offset, or NULL */
+};
+
+static int side_find(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
+		     uint64_t bytes, struct side *s)
+{
+	int r;
+
+	s->e = mk_buffer_entry_of(ctx, buffer, "mk_buffer_copy");
+	if (!s->e)
+		return mk_error_last()->code;
+	r = check_range(s->e, offset, bytes, "mk_buffer_copy");
+	if (r)
+		return r;
+	s->index = mk_buffer_ref(buffer).index;
+	s->offset = offset;
+	s->memory = mk_buffer_memory(ctx, s->e);
+	if (s->memory)
+		s->memory += offset;
+	return 0;
+}
+
+/* The device copies to or from host memory that it knows. */
+static int copy_by_device(struct mk_ctx *ctx, const struct side *to,
+			  const struct side *from, uint64_t bytes)
+{
+	const struct side *device = to->memory ? from : to;
+	const struct side *host = to->memory ? to : from;
+
+	if (!host->memory)
+		return mk_error_set(-EOPNOTSUPP, 0, "mk_buffer_copy",
+				    "neither buffer has memory in this "
+				    "process; use MK_OP_COPY");
+	return ctx->ops->buffer_copy(ctx->engine, device->index,
+				     device->offset,
+				     host->e->offset + host->offset, bytes,
+				     device == to ? MK_COPY_TO_DEVICE : 0);
+}
+
+static int copy_checked(struct mk_ctx *ctx, const struct side *to,
+			const struct side *from, uint64_t bytes)
+{
+	int r;
+
+	if (to->index == from->index &&
+	    to->offset < from->offset + bytes &&
+	    from->offset < to->offset + bytes)
+		return mk_error_set(-EINVAL, 0, "mk_buffer_copy",
+				    "offset %llu and offset %llu of one "
+				    "buffer overlap over %llu bytes",
+				    (unsigned long long)to->offset,
+				    (unsigned long long)from->offset,
+				    (unsigned long long)bytes);
+	if (to->memory && from->memory) {
+		memcpy(to->memory, from->memory, bytes);
+	} else {
+		r = mk_ctx_check(ctx, "mk_buffer_copy");
+		if (!r)
+			r = copy_by_device(ctx, to, from, bytes);
+		if (r)
+			return r;
+	}
+	if (to->e->mirror && from->memory)
+		memcpy(to->e->mirror + to->offset, from->memory, bytes);
+	else if (to->e->mirror)
+		memcpy(to->e->mirror + to->offset, to->memory, bytes);
+	return 0;
+}
+
+int mk_buffer_copy(struct mk_ctx *ctx, mk_buffer_t target,
+		   uint64_t target_offset, mk_buffer_t source,
+		   uint64_t source_offset, uint64_t bytes)
+{
+	struct side to, from;
+	int r;
+
+	if (!ctx)
+		return mk_error_null("mk_buffer_copy", "ctx");
+	pthread_mutex_lock(&ctx->lock);
+	mk_ctx_await(ctx);
+	r = side_find(ctx, target, target_offset, bytes, &to);
+	if (!r)
+		r = side_find(ctx, source, source_offset, bytes, &from);
+	if (!r && bytes)
+		r = copy_checked(ctx, &to, &from, bytes);
+	pthread_mutex_unlock(&ctx->lock);
+	return r;
+}

@@ -24,6 +24,7 @@ struct mk_buffer_entry {
 				 * volatile buffer */
 	uint32_t flags;
 	uint32_t next_free;     /* index, 0 ends the list */
+	uint32_t holds;         /* mk_buffer_hold() less mk_buffer_let() */
 	bool live;
 	unsigned char *mirror;  /* second copy, size bytes; NULL: none */
 };

@@ -178,6 +178,7 @@ void mk_queue_free(struct mk_queue *q)
 	free(q->early);
 	free(q->strikes);
 	free(q->asked);
+	free(q->asked_state);
 	free(q);
 }
 

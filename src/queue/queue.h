@@ -98,6 +98,14 @@ struct mk_queue {
 	 * when; 0: none is known */
 	uint64_t stale, stale_since;
 
+	/* whoever serves the IO queue (requests.c): numbers of requests */
+	alignas(MK_LINE) uint8_t *asked_state; /* by index; NULL: never taken */
+	uint64_t asked_next;  /* the first that was not taken */
+	uint64_t asked_freed; /* what `taken` says */
+	uint64_t asked_seen;  /* posted, as last seen, ... */
+	uint64_t asked_restarts; /* ... and the restarts since then at most */
+	uint64_t asked_gone;  /* posted by engines that are gone */
+
 	/* under ctx->lock */
 	struct mk_queue *list;
 	struct mk_queue_desc desc;

@@ -106,11 +106,11 @@
 	F(mk_io_queue, reserved0) F(mk_io_queue, posted)                    \
 	F(mk_io_queue, taken) F(mk_io_queue, refused)                       \
 	F(mk_io_queue, reserved)                                            \
-	S(mk_io_record) F(mk_io_record, op) F(mk_io_record, status)         \
+	S(mk_io_record) F(mk_io_record, op) F(mk_io_record, buffer_offset)  \
 	F(mk_io_record, tag) F(mk_io_record, source)                        \
 	F(mk_io_record, target) F(mk_io_record, offset)                     \
 	F(mk_io_record, bytes) F(mk_io_record, ticket)                      \
-	F(mk_io_record, stamp) F(mk_io_record, buffer_offset)
+	F(mk_io_record, stamp) F(mk_io_record, status)
 
 /* What is not in abi.h: the module file, the socket. */
 #define PACKETS(S, F) \
@@ -207,6 +207,7 @@
 	C(MK_STATE_DONE) C(MK_STATE_WAIT_IO) C(MK_STATE_YIELD)              \
 	C(MK_STATE_REQUEUE) C(MK_STATE_FAULT) C(MK_STATE_CANCELLED)         \
 	C(MK_STATE_EXPIRED) C(MK_IO_READ) C(MK_IO_WRITE) C(MK_IO_FENCE)     \
+	C(MK_IO_OPEN) C(MK_IO_DONE) C(MK_IO_SHORT)                          \
 	C(MK_ENGINE_STARTING) C(MK_ENGINE_READY) C(MK_ENGINE_PAUSED)        \
 	C(MK_ENGINE_STOPPED) C(MK_ENGINE_FAILED) C(MK_MODE_RUN)             \
 	C(MK_MODE_CANCEL) C(MK_MODE_CANCEL_SOME) C(MK_MODE_TOLD)             \
