@@ -20,7 +20,9 @@
  * published before it, of any queue of the context, or for work that they
  * make. The library cannot check it here. A slot that waits for what nobody
  * will raise waits until its deadline, until it is cancelled, or until the
- * library finds it: see mk_ctx_params.hang_ns.
+ * library finds it, within twice mk_ctx_params.hang_ns: it then ends with
+ * -EDEADLK, and mk_ctx_evidence() names the circle, or the counter that nobody
+ * raises.
  *
  * A counter is written by the host (mk_buffer_write()) only while no slot in
  * flight waits for it or raises it.

@@ -61,7 +61,8 @@ enum mk_evidence_format {
 };
 
 /**
- * What was going on when the device was last lost, or a hang was found: for
+ * What was going on when the device was last lost, or a hang, or slots that
+ * wait in vain, were found: for
  * each worker its slot, handler, arguments, since when, its counters; each
  * queue with the last records of its debug log. Taken before a hung process is
  * killed. Also in evidence_dir, as evidence-PID-NUMBER.txt and .json.

@@ -161,6 +161,8 @@ static bool taken(struct mk_ctx *ctx, uint64_t *number)
 
 static const char *cause_of(struct mk_ctx *ctx, const struct mk_record *r)
 {
+	if (r->why.code == -EDEADLK)
+		return "deadlock";
 	if (ctx->loss.crashed)
 		return "crash";
 	for (uint32_t i = 0; i < r->workers; i++)
@@ -183,7 +185,9 @@ void mk_evidence_take(struct mk_ctx *ctx, const struct mk_error *why)
 		return;
 	r->why = *why;
 	r->number = number;
-	r->fresh = ctx->isolation == MK_ISOLATION_PROCESS;
+	/* nothing is lost when slots wait in vain: the next loss is another */
+	r->fresh = ctx->isolation == MK_ISOLATION_PROCESS &&
+		   why->code != -EDEADLK;
 	r->workers = n;
 	take_context(ctx, r);
 	pthread_mutex_lock(&ctx->list_lock);

@@ -18,6 +18,7 @@
 #include "base/order.h"
 #include "context/evidence.h"
 #include "context/loss.h"
+#include "context/stuck.h"
 #include "queue/queue.h"
 
 #define MS 1000000ull
@@ -44,6 +45,10 @@ struct mk_hang {
 	bool idle;        /* some worker has nothing to do */
 	uint64_t limit;   /* of the oldest slot of a queue, the last time */
 	bool fresh;       /* it is another now: time begins anew */
+	/* when the queues' samples and, before, their horizons were taken */
+	uint64_t sampled, horizon;
+	bool stuck;       /* slots may wait in vain */
+	struct mk_named ready; /* waits for what was reached; code 0: none */
 	/* what is found to hang; code 0: nothing */
 	struct mk_named found;
 	uint32_t opcode;
@@ -209,18 +214,25 @@ static void look_at_worker(struct mk_hang *h, uint32_t i, uint64_t now)
 }
 
 /* The oldest slot without an answer that an engine could have come to: what
- * somebody got and has not published yet holds up those behind it. */
+ * somebody got and has not published yet holds up those behind it. One that
+ * goes on without a worker takes its time; and a fence behind it. */
 static bool oldest(const struct mk_queue *q, uint64_t *ticket)
 {
 	uint64_t tail = mk_load_acquire(&q->tail);
+	bool passed = false;
 
 	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++) {
 		if (!mk_queue_published(q, t))
 			return false;
-		if (!mk_queue_answered(q, t)) {
-			*ticket = t;
-			return true;
+		if (mk_queue_answered(q, t))
+			continue;
+		if (mk_stuck_kind(q, t) == MK_IDLE_GOES_ON ||
+		    (passed && (uint16_t)header_of(q, t) == MK_OP_FENCE)) {
+			passed = true;
+			continue;
 		}
+		*ticket = t;
+		return true;
 	}
 	return false;
 }
@@ -234,6 +246,27 @@ static bool named(const struct mk_hang *h, const struct mk_queue *q,
 		    h->workers[i].queue == q->desc.index)
 			return true;
 	return false;
+}
+
+/* It was found to wait for what is reached; then it has to run. */
+static bool was_ready(const struct mk_hang *h, const struct mk_queue *q,
+		      uint64_t ticket)
+{
+	return h->ready.code && h->ready.queue == q->desc.index &&
+	       h->ready.ticket == ticket;
+}
+
+/* Once in hang_ns: what was published until now. */
+static void take_samples(struct mk_hang *h, uint64_t limit, uint64_t now)
+{
+	if (limit == UINT64_MAX || now - h->sampled < limit)
+		return;
+	h->horizon = h->sampled;
+	h->sampled = now;
+	for (struct mk_queue *q = h->ctx->queues; q; q = q->list) {
+		q->horizon = q->sample;
+		q->sample = mk_load_acquire(&q->tail);
+	}
 }
 
 static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
@@ -259,6 +292,13 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 	}
 	if (h->found.code)
 		return;
+	if (header_of(q, ticket) >> 40 & MK_SLOT_WAIT &&
+	    !was_ready(h, q, ticket)) {
+		/* who could raise its counter was published before the
+		 * horizon was taken */
+		h->stuck |= h->horizon && q->stale_since <= h->horizon;
+		return;
+	}
 	mk_store_relaxed(&h->ctx->counts.hung_ns, now);
 	h->found.queue = q->desc.index;
 	h->found.ticket = ticket;
@@ -311,6 +351,33 @@ static void act(struct mk_hang *h, uint64_t now)
 		mk_ctx_fail(ctx, &why);
 }
 
+/* Slots may wait in vain: find out, put it on record, end them. */
+static void act_stuck(struct mk_hang *h)
+{
+	struct mk_ctx *ctx = h->ctx;
+	struct mk_error why = { .code = 0 };
+	struct mk_named ready = { .code = 0 };
+
+	h->ready.code = 0;
+	switch (mk_stuck_look(ctx, &why, &ready)) {
+	case MK_STUCK_FOUND:
+		mk_evidence_take(ctx, &why);
+		mk_evidence_write(ctx);
+		break;
+	case MK_STUCK_READY:
+		ready.code = MK_EHUNG;
+		h->ready = ready;
+		break;
+	case MK_STUCK_NOT:
+		break;
+	}
+	/* all of them have as much time again */
+	pthread_mutex_lock(&ctx->list_lock);
+	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+		q->stale_since = 0;
+	pthread_mutex_unlock(&ctx->list_lock);
+}
+
 static void forget_all(struct mk_hang *h)
 {
 	for (uint32_t i = 0; i < h->ctx->config.workers; i++)
@@ -349,7 +416,9 @@ uint64_t mk_hang_look(struct mk_hang *h)
 	h->next = UINT64_MAX;
 	h->idle = false;
 	h->found.code = 0;
+	h->stuck = false;
 	pthread_mutex_lock(&ctx->list_lock);
+	take_samples(h, limit, now);
 	for (uint32_t i = 0; i < ctx->config.workers; i++)
 		look_at_worker(h, i, now);
 	for (struct mk_queue *q = ctx->queues; q; q = q->list)
@@ -361,6 +430,8 @@ uint64_t mk_hang_look(struct mk_hang *h)
 		if (ctx->isolation == MK_ISOLATION_PROCESS)
 			forget_all(h);
 	}
+	if (h->stuck && !h->found.code)
+		act_stuck(h);
 	if (h->next > now && h->next - now < nap)
 		nap = h->next - now;
 	return nap;

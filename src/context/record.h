@@ -46,7 +46,7 @@ struct mk_record {
 	uint64_t now_ns;  /* CLOCK_MONOTONIC */
 	int64_t time_ns;  /* CLOCK_REALTIME */
 	char engine[16], device[64];
-	const char *cause; /* "crash", "hang", "death" */
+	const char *cause; /* "crash", "hang", "death", "deadlock" */
 	uint32_t isolation, recovery;
 	int32_t pid;
 	uint64_t restarts, launches, losses, hang_ns, grace_ns;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a queue shows: counts, observable words, the debug log. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/error.h"
 #include "base/order.h"
@@ -117,6 +118,25 @@ static void ask_to_end(struct mk_queue *q, uint64_t t, bool ours)
 void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t)
 {
 	ask_to_end(q, t, true);
+}
+
+bool mk_queue_end_stuck(struct mk_queue *q, uint64_t t)
+{
+	uint64_t *stuck;
+
+	pthread_mutex_lock(&q->loss_lock);
+	stuck = q->stuck;
+	if (!stuck)
+		stuck = calloc((size_t)q->mask + 1, sizeof(*stuck));
+	if (stuck)
+		mk_store_relaxed(&stuck[t & q->mask], t + 1);
+	/* pairs with the reaper's load; and it is there before the slot is
+	 * asked, so before the answer */
+	mk_store_release(&q->stuck, stuck);
+	pthread_mutex_unlock(&q->loss_lock);
+	if (stuck)
+		ask_to_end(q, t, true);
+	return stuck;
 }
 
 void mk_queue_withdraw(struct mk_queue *q, uint64_t t)

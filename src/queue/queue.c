@@ -179,6 +179,7 @@ void mk_queue_free(struct mk_queue *q)
 	free(q->strikes);
 	free(q->asked);
 	free(q->asked_state);
+	free(q->stuck);
 	free(q);
 }
 
@@ -208,6 +209,7 @@ static struct mk_queue *queue_alloc(const struct mk_queue_params *p)
 	q->first_ticket = q->tail = q->head = p->first_ticket;
 	q->next = q->limit = q->scan = p->first_ticket;
 	q->failed_end = p->first_ticket;
+	q->sample = q->horizon = p->first_ticket;
 	return q;
 }
 

@@ -95,8 +95,10 @@ struct mk_queue {
 	 * reaper takes them away */
 	alignas(MK_LINE) uint32_t cancels;
 	/* the keeper's alone: the oldest slot without an answer, and since
-	 * when; 0: none is known */
+	 * when; 0: none is known. tail as it was when it last took a sample,
+	 * and the time before: see hang.c */
 	uint64_t stale, stale_since;
+	uint64_t sample, horizon;
 
 	/* whoever serves the IO queue (requests.c): numbers of requests */
 	alignas(MK_LINE) uint8_t *asked_state; /* by index; NULL: never taken */
@@ -117,6 +119,10 @@ struct mk_queue {
 	bool loss_seen;            /* loss_claim is set */
 	uint64_t *strikes; /* by index: 1 + the ticket that was running in a
 			    * process that was lost; under loss_lock */
+	/* by index: 1 + the ticket that waited in vain, for which the reaper
+	 * finds -EDEADLK; NULL until there is one. Stored (release) by the
+	 * keeper, under loss_lock */
+	uint64_t *stuck;
 	uint64_t *asked;   /* by index: 1 + the ticket that the library itself
 			    * asked to end, and nobody else; under
 			    * loss_lock */
@@ -184,6 +190,9 @@ bool mk_queue_log_record(const struct mk_debug_record *r, uint64_t at,
 /* Ask ticket t, published and without an answer, to end, because it makes no
  * progress or is late. (observe.c) */
 void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t);
+/* The same because it waits in vain: it ends with -EDEADLK. False: there is no
+ * memory to say so. (observe.c) */
+bool mk_queue_end_stuck(struct mk_queue *q, uint64_t t);
 /* Take that back, unless the caller asked too. Under loss_lock. (observe.c) */
 void mk_queue_withdraw(struct mk_queue *q, uint64_t t);
 

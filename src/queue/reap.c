@@ -161,6 +161,20 @@ static enum mk_ending ending_of(int32_t result)
 	}
 }
 
+/* The result of a slot that ended badly. One that waited in vain was asked to
+ * end, or saw another one fail that was: what it is called is -EDEADLK. */
+static int32_t bad_result(const struct mk_queue *q, uint32_t index,
+			  int32_t result)
+{
+	const uint64_t *stuck = mk_load_acquire(&q->stuck);
+	uint64_t mark;
+
+	if (!stuck || (result != -MK_ECANCELLED && result != -MK_EUPSTREAM))
+		return result;
+	mark = mk_load_relaxed(&stuck[index]);
+	return mark && mark - 1 - q->head <= q->mask ? -EDEADLK : result;
+}
+
 /* Ticket end - 1 ended badly, and was reaped. Stored before head. */
 static void ended_badly(struct mk_queue *q, uint64_t end)
 {
@@ -177,6 +191,8 @@ static inline void copy_out(const struct mk_queue *q, uint32_t index,
 	out->user_data = q->slots[index].user_data;
 	out->value = mk_load_relaxed(&c->value);
 	out->result = (int32_t)head;
+	if (out->result < 0)
+		out->result = bad_result(q, index, out->result);
 	out->opcode = q->slots[index].opcode;
 	out->worker = (uint16_t)(head >> 32);
 }
@@ -302,6 +318,8 @@ int mk_queue_advance(struct mk_queue *q, unsigned n)
 		int32_t result =
 			(int32_t)mk_load_relaxed(&q->answers[index].head);
 
+		if (result < 0)
+			result = bad_result(q, index, result);
 		q->endings[result >= 0 ? MK_END_OK : ending_of(result)]++;
 		if (result < 0)
 			ended_badly(q, q->head + 1 +
@@ -316,6 +334,23 @@ int mk_queue_advance(struct mk_queue *q, unsigned n)
 	}
 	move_head(q, head, before);
 	return (int)n;
+}
+
+/* The same for what reap_run() copied, up to the last that ended badly. */
+static void bad_run(struct mk_queue *q, uint64_t t, struct mk_completion *out,
+		    unsigned n)
+{
+	ended_badly(q, t + n);
+	for (unsigned i = 0; i < n && mk_load_acquire(&q->stuck); i++) {
+		int32_t was = out[i].result;
+
+		if (was >= 0)
+			continue;
+		out[i].result = bad_result(q, (uint32_t)((t + i) & q->mask),
+					   was);
+		q->endings[ending_of(was)]--;
+		q->endings[ending_of(out[i].result)]++;
+	}
 }
 
 /*
@@ -358,7 +393,7 @@ static unsigned reap_run(struct mk_queue *q, struct mk_completion *out,
 	}
 	q->endings[MK_END_OK] += i - failed;
 	if (failed)
-		ended_badly(q, next + bad + 1);
+		bad_run(q, next, out, bad + 1);
 	q->next = next + i;
 	return i;
 }
