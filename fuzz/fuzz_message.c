@@ -276,7 +276,7 @@ static void hello(void)
 	memset(&serve.in, 0, sizeof(serve.in));
 	memcpy(serve.in.hello.engine, "check", 6);
 	serve.in.hello.config = (struct mk_engine_config){
-		.workers = 1, .windows = WINDOWS,
+		.workers = 1, .windows = WINDOWS, .made_entries = 1,
 		.shared_bytes = SHARED, .total_bytes = TOTAL,
 	};
 	mk_message_seal(&serve.in, MK_MESSAGE_HELLO, 1, 0);
