@@ -26,7 +26,7 @@
 
 #include <megakernel/handler.h>
 
-/* What a handler returns that goes on; never the result of a slot. */
+/* What a handler returns that goes on, after one of the calls below. */
 #define MK_NEXT (-2147483647 - 1)
 
 #define MK_ENOTSUP 95 /* as errno.h has it; a GPU has none */

@@ -295,7 +295,7 @@ static void defaults(void **state)
 	assert_int_equal(info.queues, 0);
 	assert_int_equal(info.abi, MK_ABI_VERSION);
 	assert_int_equal(info.fingerprint, MK_FINGERPRINT);
-	assert_int_equal(info.handlers, 13);
+	assert_int_equal(info.handlers, 14);
 	support_ctx_end(ctx);
 	assert_int_equal(mk_ctx_destroy(NULL, 0), 0);
 }

@@ -16,6 +16,7 @@
 /* A sleeper looks again after this long while others are attentive, in case
  * one of them is held up by a handler that used to be quick. */
 #define DOZE_NS 2000000u
+#define OFFER_EVERY 16u /* pieces of made work for which one more is woken */
 
 void cpu_attention_enter(struct mk_engine *e)
 {
@@ -27,8 +28,9 @@ void cpu_attention_leave(struct mk_engine *e)
 	mk_sub_seq(&e->block->attention, MK_ATTENTIVE);
 }
 
-bool cpu_any_work(struct mk_engine *e)
+bool cpu_any_work(struct cpu_worker *w)
 {
+	struct mk_engine *e = w->engine;
 	uint32_t bound = mk_load_acquire(&e->queue_bound);
 
 	for (uint32_t i = 0; i < bound; i++) {
@@ -37,7 +39,7 @@ bool cpu_any_work(struct mk_engine *e)
 		if (q && cpu_queue_has_work(q))
 			return true;
 	}
-	return false;
+	return cpu_flow_has_work(w);
 }
 
 /* Wake one that sleeps. With `alone` only if nobody is attentive. */
@@ -79,21 +81,63 @@ void cpu_attention_watch(struct cpu_worker *w)
 		wake_one(w, false);
 }
 
+/*
+ * Work that flows has no producer beside us who would ring. Who makes it, with
+ * a handler that took the attention away, stores it, then looks at the word:
+ * Dekker with one that falls asleep, as for slots.
+ */
+void cpu_attention_offer(struct cpu_worker *w, unsigned n)
+{
+	uint64_t a = mk_load_seq(&w->engine->block->attention);
+
+	if (!MK_ATTENTION(a, MK_ASLEEP))
+		return;
+	if (!MK_ATTENTION(a, MK_ATTENTIVE)) {
+		wake_one(w, true);
+		n--;
+	}
+	/* one more for every so many: each has to be worth its wake-up */
+	w->made += n;
+	for (; w->made >= OFFER_EVERY; w->made -= OFFER_EVERY)
+		wake_one(w, false);
+}
+
+void cpu_attention_call(struct cpu_worker *w, uint32_t index)
+{
+	struct mk_engine *e = w->engine;
+
+	/* Dekker with cpu_attention_sleep(). The bell wakes whom it likes, so
+	 * it has to be all */
+	if (mk_load_seq(&e->workers[index].asleep) &&
+	    mk_exchange_seq(&e->workers[index].asleep, 0)) {
+		mk_count(&w->block->wakes, 1);
+		mk_add_seq(&e->block->bell, 1);
+		mk_futex_wake(&e->block->bell, INT_MAX);
+	}
+}
+
 void cpu_attention_drop(struct cpu_worker *w)
 {
 	struct mk_engine *e = w->engine;
-	uint64_t left = mk_sub_seq(&e->block->attention, MK_ATTENTIVE) -
-			MK_ATTENTIVE;
+	uint64_t left;
 
-	/* what was published while we were the only attentive one */
+	/* what we put off is for others now: before we look who is awake */
+	if (mk_load_relaxed(&e->flow.active))
+		mk_store_seq(&w->away, 1);
+	left = mk_sub_seq(&e->block->attention, MK_ATTENTIVE) - MK_ATTENTIVE;
+	/* what was published while we were the only attentive one; and one has
+	 * to look after those that wait */
 	if (MK_ATTENTION(left, MK_ASLEEP) &&
-	    !MK_ATTENTION(left, MK_ATTENTIVE) && cpu_any_work(e))
+	    !MK_ATTENTION(left, MK_ATTENTIVE) &&
+	    (mk_load_relaxed(&e->flow.waiting) || cpu_any_work(w)))
 		wake_one(w, true);
 }
 
 void cpu_attention_raise(struct cpu_worker *w)
 {
 	mk_add_seq(&w->engine->block->attention, MK_ATTENTIVE);
+	if (mk_load_relaxed(&w->away))
+		mk_store_seq(&w->away, 0);
 }
 
 /* Awake again: take the attention that was handed over, or one's own. */
@@ -113,6 +157,7 @@ void cpu_attention_sleep(struct cpu_worker *w, bool crowded)
 	struct mk_context_block *b = e->block;
 	uint32_t bell = mk_load_seq(&b->bell);
 	uint64_t a = mk_load_seq(&b->attention);
+	bool fixed = e->flow.mode == MK_MADE_FIXED;
 	uint64_t limit;
 
 	do {
@@ -120,13 +165,20 @@ void cpu_attention_sleep(struct cpu_worker *w, bool crowded)
 			return;
 	} while (!mk_cas_seq(&b->attention, &a,
 			     a + MK_ASLEEP - MK_ATTENTIVE));
-	limit = MK_ATTENTION(a, MK_ATTENTIVE) > 1 ? DOZE_NS : UINT64_MAX;
+	if (fixed)
+		mk_store_seq(&w->asleep, 1);
+	/* what waits may be cancelled, or be late, and nobody rings for that */
+	limit = MK_ATTENTION(a, MK_ATTENTIVE) > 1 ||
+				mk_load_seq(&e->flow.waiting) ?
+			DOZE_NS : UINT64_MAX;
 	w->dozing = false;
 	/* whoever bumps the epoch rings afterwards: `bell` is older */
-	if (!cpu_any_work(e) && mk_load_seq(&e->epoch) == w->epoch) {
+	if (!cpu_any_work(w) && mk_load_seq(&e->epoch) == w->epoch) {
 		mk_count(&w->block->sleeps, 1);
 		w->dozing = mk_futex_wait(&b->bell, bell, limit) != 0;
 		w->watched = false;
 	}
+	if (fixed)
+		mk_store_seq(&w->asleep, 0);
 	wake_up(b);
 }

@@ -106,17 +106,41 @@ static int cpu_sync(struct mk_engine *e, uint64_t timeout_ns)
 	return 0;
 }
 
+/* The same, and nobody begins anything until cpu_let_go(). */
+static int cpu_hold(struct mk_engine *e, uint64_t timeout_ns)
+{
+	mk_store_seq(&e->paused, 1);
+	return cpu_sync(e, timeout_ns);
+}
+
+/* `was`: what e->paused was before. */
+static void cpu_let_go(struct mk_engine *e, uint32_t was)
+{
+	mk_store_seq(&e->paused, was);
+	mk_add_seq(&e->epoch, 1);
+	wake_all(e);
+}
+
 /* ---- open, start, close ----------------------------------------------- */
+
+static void queue_free(struct cpu_queue *q)
+{
+	if (!q)
+		return;
+	if (q->event_fd >= 0)
+		close(q->event_fd);
+	if (q->jobs)
+		munmap(q->jobs, (q->mask + 1ull) * sizeof(struct cpu_job));
+	free(q);
+}
 
 static void cpu_free(struct mk_engine *e)
 {
 	for (uint32_t i = 0; e->workers && i < e->config.workers; i++)
 		free(e->workers[i].task.scratch);
-	for (uint32_t i = 0; i < MK_QUEUES_MAX; i++) {
-		if (e->queues[i] && e->queues[i]->event_fd >= 0)
-			close(e->queues[i]->event_fd);
-		free(e->queues[i]);
-	}
+	for (uint32_t i = 0; i < MK_QUEUES_MAX; i++)
+		queue_free(e->queues[i]);
+	cpu_jobs_fini(&e->flow);
 	mk_cpu_modules_fini(&e->modules);
 	free(e->workers);
 	if (e->windows)
@@ -152,6 +176,7 @@ static int worker_init(struct mk_engine *e, uint32_t i)
 	task->tiles = 1;
 	task->engine = e;
 	task->scratch_bytes = e->config.scratch_bytes;
+	cpu_flow_worker(w);
 	task->scratch = aligned_alloc(64, bytes);
 	return task->scratch ? 0 : -ENOMEM;
 }
@@ -193,6 +218,8 @@ static int cpu_open(const struct mk_engine_config *config,
 	e->windows = windows;
 	e->workers = calloc(config->workers, sizeof(*e->workers));
 	if (!e->workers)
+		goto fail;
+	if (cpu_flow_init(e))
 		goto fail;
 	for (uint32_t i = 0; i < config->workers; i++)
 		if (worker_init(e, i))
@@ -291,6 +318,7 @@ static int cpu_queue_attach(struct mk_engine *e,
 	static const uint32_t bursts[MK_PRIORITIES] = { 64, 32, 16, 8, 4 };
 	unsigned char *base = e->region.base + d->block_offset;
 	struct cpu_queue *q;
+	void *jobs;
 	int r;
 
 	if (d->index >= MK_QUEUES_MAX || e->queues[d->index] ||
@@ -301,6 +329,16 @@ static int cpu_queue_attach(struct mk_engine *e,
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return no_memory("a queue");
+	/* touched for slots that flow, and zero until then */
+	jobs = mmap(NULL, d->entries * sizeof(struct cpu_job),
+		    PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (jobs == MAP_FAILED) {
+		free(q);
+		return no_memory("the jobs of a queue");
+	}
+	q->jobs = jobs;
+	q->event_fd = -1;
 	q->block = (void *)base;
 	q->ring = (void *)(base + d->slots_offset);
 	q->answers = (void *)(base + d->completions_offset);
@@ -318,7 +356,6 @@ static int cpu_queue_attach(struct mk_engine *e,
 	q->io_capacity = d->io_records;
 	q->skip_until = d->skip_until;
 	q->fence_floor = d->first_ticket - d->entries;
-	q->event_fd = -1;
 	mk_store_release(&e->queues[d->index], q);
 	if (d->index >= e->queue_bound)
 		mk_store_release(&e->queue_bound, d->index + 1);
@@ -327,7 +364,7 @@ static int cpu_queue_attach(struct mk_engine *e,
 		if (r) {
 			mk_store_seq(&e->queues[d->index], NULL);
 			cpu_sync(e, UINT64_MAX);
-			free(q);
+			queue_free(q);
 			return r;
 		}
 	}
@@ -341,20 +378,23 @@ static int cpu_queue_detach(struct mk_engine *e, uint32_t index,
 			    uint64_t timeout_ns)
 {
 	struct cpu_queue *q = index < MK_QUEUES_MAX ? e->queues[index] : NULL;
+	uint32_t was;
 	int r;
 
 	if (!q)
 		return mk_error_set(-MK_EPROTO, 0, "cpu engine",
 				    "there is no queue %u", index);
 	mk_store_seq(&e->queues[index], NULL);
-	r = cpu_sync(e, timeout_ns);
+	was = mk_load_relaxed(&e->paused);
+	r = cpu_hold(e, timeout_ns);
 	if (r) {
 		mk_store_seq(&e->queues[index], q);
+		cpu_let_go(e, was);
 		return r;
 	}
-	if (q->event_fd >= 0)
-		close(q->event_fd);
-	free(q);
+	cpu_flow_purge(e, q);
+	cpu_let_go(e, was);
+	queue_free(q);
 	return 0;
 }
 
@@ -400,6 +440,10 @@ static int cpu_buffer_detach(struct mk_engine *e, uint32_t index,
 	r = cpu_sync(e, timeout_ns);
 	if (r)
 		mk_store_release(&w->generation, generation);
+	/* who waits for a counter of it never saw it reached */
+	mk_add_seq(&e->flow.sweep, 1);
+	if (mk_load_seq(&e->flow.waiting))
+		wake_all(e);
 	return r;
 }
 
@@ -441,6 +485,10 @@ static int cpu_module_bind(struct mk_engine *e, uint32_t id,
 		mk_store_relaxed(&op->quick, CPU_UNKNOWN);
 		mk_store_relaxed(&op->runs, 0);
 		op->module = id;
+		mk_store_relaxed(&e->flow.takes[map[i].opcode],
+				 (uint8_t)(mk_cpu_module_entry(&e->modules, id,
+							       map[i].name)
+						   ->arg_bytes + 1));
 		mk_store_release(&op->entry,
 				 mk_cpu_module_entry(&e->modules, id,
 						     map[i].name));
@@ -448,15 +496,49 @@ static int cpu_module_bind(struct mk_engine *e, uint32_t id,
 	return 0;
 }
 
+static void module_unbind(struct mk_engine *e, uint32_t id)
+{
+	for (uint32_t i = MK_OPCODE_USER; i < MK_OPCODES; i++) {
+		if (!e->ops[i].entry || e->ops[i].module != id)
+			continue;
+		mk_store_relaxed(&e->flow.takes[i], 0);
+		mk_store_seq(&e->ops[i].entry, NULL);
+	}
+}
+
+/*
+ * Take the opcodes away when no work that is queued, waits or was put off runs
+ * them. What comes later is refused at the door, or ends with -MK_EOPCODE.
+ */
+static int module_leave(struct mk_engine *e, uint32_t id, uint64_t deadline)
+{
+	const struct timespec nap = { 0, 1000000 };
+	uint32_t was = mk_load_relaxed(&e->paused);
+	bool used;
+	int r;
+
+	for (;;) {
+		r = cpu_hold(e, mk_time_left(deadline));
+		used = !r && cpu_flow_uses(e, id);
+		if (!used || !mk_time_left(deadline))
+			module_unbind(e, id);
+		cpu_let_go(e, was);
+		if (r || !used)
+			return r;
+		if (!mk_time_left(deadline))
+			return mk_error_set(-ETIME, 0, "cpu engine",
+					    "work that waits, or that handlers "
+					    "made, runs handlers of module %u",
+					    id);
+		nanosleep(&nap, NULL);
+	}
+}
+
 static int cpu_module_close(struct mk_engine *e, uint32_t id,
 			    uint64_t timeout_ns)
 {
-	int r;
+	int r = module_leave(e, id, mk_deadline_after(timeout_ns));
 
-	for (uint32_t i = MK_OPCODE_USER; i < MK_OPCODES; i++)
-		if (e->ops[i].entry && e->ops[i].module == id)
-			mk_store_seq(&e->ops[i].entry, NULL);
-	r = cpu_sync(e, timeout_ns);
 	return r ? r : mk_cpu_module_close(&e->modules, id);
 }
 

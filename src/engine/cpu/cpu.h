@@ -14,7 +14,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "engine/cpu/jobs.h"
 #include "engine/cpu/module.h"
+#include "base/order.h"
 #include "engine/engine.h"
 
 /* What an opcode runs and what it is known to cost. */
@@ -38,7 +40,8 @@ struct cpu_queue {
 	struct mk_queue_block *block;
 	const struct mk_wire_slot *ring;
 	struct mk_wire_completion *answers;
-	const struct mk_wire_ext *ext;
+	struct mk_wire_ext *ext;
+	struct cpu_job *jobs; /* [mask + 1], mapped; used by who flows */
 	uint32_t mask, shift;
 	uint32_t index;
 	uint32_t burst; /* slots served in one visit */
@@ -68,6 +71,16 @@ struct cpu_worker {
 	uint32_t backlog_rest; /* looks at the backlog to leave out */
 	uint32_t untold_count;
 	struct mk_wire_completion *untold; /* last answer nobody was told of */
+	struct cpu_queue *untold_queue;
+	/* of the slot in hand */
+	struct cpu_queue *queue;
+	uint64_t header;     /* unit[0].lo of its wire slot */
+	struct cpu_job *job; /* NULL: it has none, as yet */
+	struct cpu_home *home; /* its own */
+	uint32_t turn;       /* home that gets the next piece, MK_MADE_FIXED */
+	uint32_t made;       /* pieces made, for the wake-ups */
+	uint32_t away;       /* in a handler that may take long; store-seq */
+	uint32_t asleep;     /* with MK_MADE_FIXED; store-seq */
 	uint64_t idle_since;
 	bool dozing;     /* woke by time: sleep again if there is nothing */
 	bool watched;    /* since it woke, another looks after it */
@@ -75,6 +88,23 @@ struct cpu_worker {
 	uint8_t skip[MK_QUEUES_MAX]; /* rounds to pass a queue over */
 	uint8_t rest[MK_QUEUES_MAX]; /* how many next time */
 };
+
+/* A slot as it was when it was copied; checked before use. */
+struct cpu_slot {
+	uint16_t opcode, tenant;
+	uint8_t priority, flags;
+	uint16_t tiles;
+	alignas(16) uint64_t args[MK_ARG_BYTES / 8]; /* as any type wants */
+};
+
+static inline void cpu_slot_header(struct cpu_slot *out, uint64_t header)
+{
+	out->opcode = (uint16_t)header;
+	out->tenant = (uint16_t)(header >> 16);
+	out->priority = (uint8_t)(header >> 32);
+	out->flags = (uint8_t)(header >> 40);
+	out->tiles = (uint16_t)(header >> 48);
+}
 
 struct mk_engine {
 	struct mk_engine_config config;
@@ -90,7 +120,38 @@ struct mk_engine {
 	uint32_t paused; /* store-seq, then epoch */
 	uint32_t stop;   /* store-seq, then epoch */
 	uint32_t spinners; /* attentive workers there may be when idle */
+	struct cpu_flow flow;
 };
+
+/* What a handler sees of its queue. */
+static inline void cpu_task_enter(struct cpu_worker *w, struct cpu_queue *q)
+{
+	struct mk_task *task = &w->task;
+
+	w->queue = q;
+	mk_store_relaxed(&w->block->queue, q->index);
+	task->control = q->control;
+	task->observables = q->observables;
+	task->observable_count = q->observable_count;
+	task->log = q->log;
+	task->log_capacity = q->log_capacity;
+	task->io = q->io;
+	task->io_capacity = q->io_capacity;
+}
+
+static inline void cpu_task_begin(struct cpu_worker *w, struct cpu_queue *q,
+				  uint64_t t)
+{
+	struct mk_task *task = &w->task;
+
+	task->error = 0;
+	task->ticket = t;
+	task->value = 0;
+	task->next.kind = MK_NEXT_NONE;
+	task->deadline_ns = UINT64_MAX;
+	task->cancel = &q->ext[t & q->mask].cancel;
+	task->cancel_mark = 0x10000u | MK_MARK(t, q->shift);
+}
 
 /* worker.c */
 void *cpu_worker_main(void *worker);
@@ -99,6 +160,43 @@ void *cpu_worker_main(void *worker);
 unsigned cpu_serve_queue(struct cpu_worker *w, struct cpu_queue *q);
 /* Is the next slot of q published? */
 bool cpu_queue_has_work(const struct cpu_queue *q);
+
+/* Reasons for which a slot is not run; 0: run it. Sets task->deadline_ns. */
+int32_t cpu_refuse(struct cpu_queue *q, struct mk_task *task,
+		   const struct cpu_slot *slot,
+		   const struct mk_handler_entry *entry);
+/* Run the slot of w->task, or not, if `refused`; as w's block says. */
+int32_t cpu_execute(struct cpu_worker *w, struct cpu_queue *q,
+		    const struct cpu_slot *slot,
+		    const struct mk_handler_entry *entry, int32_t refused);
+/* Count a slot that ends. */
+void cpu_account(struct cpu_worker *w, const struct cpu_slot *slot,
+		 int32_t result);
+void cpu_answer(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
+		int32_t result, uint64_t value);
+/* Tell who waits of what was answered. */
+void cpu_tell(struct cpu_worker *w);
+const struct mk_handler_entry *cpu_find_entry(void *engine, uint32_t opcode);
+
+/* flow.c: what does not end where it began */
+int cpu_flow_init(struct mk_engine *e);
+void cpu_flow_worker(struct cpu_worker *w);
+/* A claimed slot that waits, raises or has tiles. */
+void cpu_flow_slot(struct cpu_worker *w, struct cpu_queue *q,
+		   const struct cpu_slot *slot);
+/* A slot that ran, and made work or goes on. */
+void cpu_flow_after(struct cpu_worker *w, struct cpu_queue *q,
+		    const struct cpu_slot *slot, int32_t result);
+/* Run some of what may run; how much it was. */
+unsigned cpu_flow_serve(struct cpu_worker *w);
+/* Is there anything that w could run? */
+bool cpu_flow_has_work(const struct cpu_worker *w);
+
+/* flow_table.c: when no worker runs */
+/* Drop all work of a queue. */
+void cpu_flow_purge(struct mk_engine *e, struct cpu_queue *q);
+/* Does work that is left run an opcode of this module? */
+bool cpu_flow_uses(struct mk_engine *e, uint32_t module);
 
 /* attention.c: who is awake */
 void cpu_attention_enter(struct mk_engine *e);
@@ -113,7 +211,12 @@ void cpu_attention_sleep(struct cpu_worker *w, bool crowded);
 void cpu_attention_watch(struct cpu_worker *w);
 /* Wake one worker if any sleeps. */
 void cpu_attention_wake(struct cpu_worker *w);
-bool cpu_any_work(struct mk_engine *e);
+/* There are n pieces of work that others may do as well: wake some, if w is
+ * not the one to do them, or they are many. */
+void cpu_attention_offer(struct cpu_worker *w, unsigned n);
+/* There is work that only the worker of this number does. */
+void cpu_attention_call(struct cpu_worker *w, uint32_t index);
+bool cpu_any_work(struct cpu_worker *w);
 
 /* fault.c: a handler that crashes */
 void cpu_fault_enter(struct cpu_worker *w);

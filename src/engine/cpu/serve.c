@@ -19,17 +19,8 @@
 #define BACKLOG_NS 20000u   /* work worth waking another worker for */
 #define CLAIM_MOST 8u       /* tiny slots that are claimed at once */
 #define BACKLOG_REST 16u    /* after a wake-up, this many backlogs pass */
-/* flags that are served */
-#define CPU_FLAGS (MK_SLOT_DEADLINE | MK_SLOT_IDEMPOTENT)
+#define FENCE_SPINS 1000u    /* of a fence, at a time */
 #define CHEAP_NS 20u        /* what an opcode costs that is never timed */
-
-/* A slot as it was when it was copied; checked before use. */
-struct cpu_slot {
-	uint16_t opcode, tenant;
-	uint8_t priority, flags;
-	uint16_t tiles;
-	alignas(16) uint64_t args[MK_ARG_BYTES / 8]; /* as any type wants */
-};
 
 static inline bool marked(uint64_t word, uint64_t ticket, uint32_t shift)
 {
@@ -46,23 +37,20 @@ bool cpu_queue_has_work(const struct cpu_queue *q)
 }
 
 /* Put the displaced half-words back where they belong. */
-static inline void slot_decode(const struct mk_wire_slot *wire, uint64_t spill,
-			       struct cpu_slot *out)
+static inline uint64_t slot_decode(const struct mk_wire_slot *wire,
+				   uint64_t spill, struct cpu_slot *out)
 {
 	const uint64_t low = (1ull << MK_MARK_SHIFT) - 1;
 	uint64_t header = wire->unit[0].lo;
 
-	out->opcode = (uint16_t)header;
-	out->tenant = (uint16_t)(header >> 16);
-	out->priority = (uint8_t)(header >> 32);
-	out->flags = (uint8_t)(header >> 40);
-	out->tiles = (uint16_t)(header >> 48);
+	cpu_slot_header(out, header);
 	out->args[0] = wire->unit[1].lo;
 	out->args[1] = (wire->unit[1].hi & low) | spill << 48;
 	out->args[2] = wire->unit[2].lo;
 	out->args[3] = (wire->unit[2].hi & low) | (spill >> 16) << 48;
 	out->args[4] = wire->unit[3].lo;
 	out->args[5] = (wire->unit[3].hi & low) | (spill >> 32) << 48;
+	return header;
 }
 
 /* Tell whoever sleeps or polls on this queue that there is an answer. */
@@ -82,8 +70,27 @@ static void notify(struct cpu_queue *q)
 		return; /* it is full, so it is readable */
 }
 
-static inline void answer(struct cpu_queue *q, struct cpu_worker *w,
-			  uint64_t t, int32_t result, uint64_t value)
+/*
+ * Look whether someone waits for what was answered since the last time. Not
+ * after every answer: a store that must be seen before the next load costs as
+ * much as a slot. Dekker with a waiter that stores `waiters` or `armed`, then
+ * looks for answers: adding nothing to the last one is the store here.
+ */
+void cpu_tell(struct cpu_worker *w)
+{
+	struct cpu_queue *q = w->untold_queue;
+
+	if (!w->untold)
+		return;
+	mk_add_seq(&w->untold->head, 0);
+	w->untold = NULL;
+	w->untold_count = 0;
+	if (mk_load_seq(&q->block->waiters) | mk_load_seq(&q->block->armed))
+		notify(q);
+}
+
+void cpu_answer(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
+		int32_t result, uint64_t value)
 {
 	struct mk_wire_completion *c = &q->answers[t & q->mask];
 
@@ -93,25 +100,11 @@ static inline void answer(struct cpu_queue *q, struct cpu_worker *w,
 			 (uint64_t)MK_MARK(t, q->shift) << MK_MARK_SHIFT |
 				 (uint64_t)(uint16_t)w->index << 32 |
 				 (uint32_t)result);
+	if (w->untold && w->untold_queue != q)
+		cpu_tell(w);
 	w->untold = c;
+	w->untold_queue = q;
 	w->untold_count++;
-}
-
-/*
- * Look whether someone waits for what was answered since the last time. Not
- * after every answer: a store that must be seen before the next load costs as
- * much as a slot. Dekker with a waiter that stores `waiters` or `armed`, then
- * looks for answers: adding nothing to the last one is the store here.
- */
-static void tell(struct cpu_worker *w, struct cpu_queue *q)
-{
-	if (!w->untold)
-		return;
-	mk_add_seq(&w->untold->head, 0);
-	w->untold = NULL;
-	w->untold_count = 0;
-	if (mk_load_seq(&q->block->waiters) | mk_load_seq(&q->block->armed))
-		notify(q);
 }
 
 /* Answered already, or so old that its index went on. */
@@ -130,8 +123,11 @@ static bool cancel_asked(const struct cpu_worker *w, const struct cpu_queue *q)
 	       (mk_load_relaxed(&q->block->mode) & MK_MODE_CANCEL);
 }
 
-/* Wait until every earlier ticket has its answer. Earlier tickets were all
- * claimed before, by workers that do not wait for us. */
+/*
+ * Wait until every earlier ticket has its answer: for a moment, then again
+ * after others had their turn, since what these wait for may be in the lists
+ * that we are to serve.
+ */
 static int32_t run_fence(struct cpu_worker *w, struct cpu_queue *q, uint64_t t)
 {
 	uint64_t from = t - q->mask;
@@ -143,8 +139,12 @@ static int32_t run_fence(struct cpu_worker *w, struct cpu_queue *q, uint64_t t)
 		for (unsigned spins = 0; !answered(q, u); spins++) {
 			if (cancel_asked(w, q) || mk_cancelled(&w->task))
 				return -MK_ECANCELLED;
-			if (spins > 1000)
+			if (spins > FENCE_SPINS) {
 				sched_yield();
+				w->task.next.kind = MK_NEXT_RUN;
+				w->task.next.opcode = MK_OP_FENCE;
+				return MK_NEXT;
+			}
 			mk_pause();
 			/* it is the other that hangs, if one does */
 			mk_progress(&w->task);
@@ -154,7 +154,7 @@ static int32_t run_fence(struct cpu_worker *w, struct cpu_queue *q, uint64_t t)
 	return MK_OK;
 }
 
-static const struct mk_handler_entry *find_entry(void *engine, uint32_t opcode)
+const struct mk_handler_entry *cpu_find_entry(void *engine, uint32_t opcode)
 {
 	struct mk_engine *e = engine;
 
@@ -167,7 +167,7 @@ static int32_t run_entry(struct cpu_worker *w, struct cpu_queue *q,
 			 const struct cpu_slot *slot)
 {
 	struct mk_row_env env = {
-		.find = find_entry,
+		.find = cpu_find_entry,
 		.arg = w->engine,
 		.stop = &w->engine->stop,
 		.mode = &q->block->mode,
@@ -222,7 +222,7 @@ static int32_t run(struct cpu_worker *w, struct cpu_queue *q,
 	if (quick == CPU_QUICK_ALWAYS)
 		return run_entry(w, q, entry, slot);
 	/* it may take long this time: nobody else must have to wait for it */
-	tell(w, q);
+	cpu_tell(w);
 	if (quick == CPU_QUICK) {
 		cpu_attention_watch(w);
 		return w->block->slots % RETIME_EVERY ?
@@ -247,9 +247,9 @@ static bool late(struct cpu_queue *q, struct mk_task *task,
 }
 
 /* Reasons for which a claimed slot is not run; 0: run it. */
-static int32_t refuse(struct cpu_queue *q, struct mk_task *task,
-		      const struct cpu_slot *slot,
-		      const struct mk_handler_entry *entry)
+int32_t cpu_refuse(struct cpu_queue *q, struct mk_task *task,
+		   const struct cpu_slot *slot,
+		   const struct mk_handler_entry *entry)
 {
 	uint32_t mode = mk_load_relaxed(&q->block->mode);
 
@@ -261,24 +261,11 @@ static int32_t refuse(struct cpu_queue *q, struct mk_task *task,
 	/* the host checked all this; the memory may have changed since */
 	if (!entry)
 		return -MK_EOPCODE;
-	if (slot->tenant >= MK_TENANTS || slot->tiles > 1)
+	if (slot->tenant >= MK_TENANTS)
 		return -MK_ERANGE;
-	if (slot->priority >= MK_PRIORITIES || (slot->flags & ~CPU_FLAGS))
+	if (slot->priority >= MK_PRIORITIES || (slot->flags & ~MK_SLOT_FLAGS))
 		return -EINVAL;
 	return late(q, task, slot) ? -MK_EDEADLINE : 0;
-}
-
-static inline void task_begin(struct cpu_worker *w, struct cpu_queue *q,
-			      uint64_t t)
-{
-	struct mk_task *task = &w->task;
-
-	task->error = 0;
-	task->ticket = t;
-	task->value = 0;
-	task->deadline_ns = UINT64_MAX;
-	task->cancel = &q->ext[t & q->mask].cancel;
-	task->cancel_mark = 0x10000u | MK_MARK(t, q->shift);
 }
 
 /* A handler that gave up when it was asked to, because it was late. */
@@ -289,8 +276,6 @@ static int32_t overrun(const struct mk_task *task, int32_t result)
 }
 
 /*
- * A slot that is ours: run it and answer it, once.
- *
  * Should the process die, the caller tells from the block which slot had
  * begun. No order of the hardware matters for that: what stands before the
  * death in the program has been stored when the process has been reaped. But
@@ -298,54 +283,79 @@ static int32_t overrun(const struct mk_task *task, int32_t result)
  * ticket and opcode before the handler, which is a call that it cannot see
  * into.
  */
-static void serve_slot(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
-		       uint64_t spill)
+static inline int32_t execute(struct cpu_worker *w, struct cpu_queue *q,
+			      const struct cpu_slot *slot,
+			      const struct mk_handler_entry *entry,
+			      int32_t result)
 {
 	struct mk_worker_block *b = w->block;
-	const struct mk_handler_entry *entry;
-	struct cpu_slot slot;
-	int32_t result;
 
-	slot_decode(&q->ring[t & q->mask], spill, &slot);
-	task_begin(w, q, t);
-	entry = find_entry(w->engine, slot.opcode);
-	mk_store_release(&b->ticket, t);
-	mk_store_relaxed(&b->opcode, slot.opcode);
+	w->task.opcode = slot->opcode;
+	mk_store_release(&b->ticket, w->task.ticket);
+	mk_store_relaxed(&b->opcode, slot->opcode);
 	mk_store_release(&b->running, w->runs + 1);
-	result = refuse(q, &w->task, &slot, entry);
 	if (!result)
-		result = run(w, q, &w->engine->ops[slot.opcode], entry, &slot);
+		result = run(w, q, &w->engine->ops[slot->opcode], entry, slot);
 	else
 		mk_count(&b->cancelled, 1);
 	if (result == -MK_ECANCELLED)
 		result = overrun(&w->task, result);
 	w->runs += 2;
 	mk_store_release(&b->running, w->runs);
+	return result;
+}
+
+int32_t cpu_execute(struct cpu_worker *w, struct cpu_queue *q,
+		    const struct cpu_slot *slot,
+		    const struct mk_handler_entry *entry, int32_t refused)
+{
+	return execute(w, q, slot, entry, refused);
+}
+
+static inline void account(struct mk_worker_block *b,
+			   const struct cpu_slot *slot, int32_t result)
+{
 	mk_count(&b->slots, 1);
 	if (result < 0)
 		mk_count(&b->failed, 1);
 	/* one that names nobody's number is counted under nobody's */
-	if (slot.tenant < MK_TENANTS)
-		mk_count(&b->tenant[slot.tenant], 1);
-	if (slot.priority < MK_PRIORITIES)
-		mk_count(&b->priority[slot.priority], 1);
-	if (slot.opcode < MK_OPCODES)
-		mk_count(&b->opcodes[slot.opcode], 1);
-	answer(q, w, t, result, w->task.value);
+	if (slot->tenant < MK_TENANTS)
+		mk_count(&b->tenant[slot->tenant], 1);
+	if (slot->priority < MK_PRIORITIES)
+		mk_count(&b->priority[slot->priority], 1);
+	if (slot->opcode < MK_OPCODES)
+		mk_count(&b->opcodes[slot->opcode], 1);
 }
 
-static void task_enter_queue(struct cpu_worker *w, struct cpu_queue *q)
+void cpu_account(struct cpu_worker *w, const struct cpu_slot *slot,
+		 int32_t result)
 {
-	struct mk_task *task = &w->task;
+	account(w->block, slot, result);
+}
 
-	mk_store_relaxed(&w->block->queue, q->index);
-	task->control = q->control;
-	task->observables = q->observables;
-	task->observable_count = q->observable_count;
-	task->log = q->log;
-	task->log_capacity = q->log_capacity;
-	task->io = q->io;
-	task->io_capacity = q->io_capacity;
+/* A slot that is ours: run it and answer it, once; or let it flow. */
+static void serve_slot(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
+		       uint64_t spill)
+{
+	const struct mk_handler_entry *entry;
+	struct cpu_slot slot;
+	int32_t result;
+
+	w->header = slot_decode(&q->ring[t & q->mask], spill, &slot);
+	cpu_task_begin(w, q, t);
+	if ((slot.flags & (MK_SLOT_WAIT | MK_SLOT_RAISE)) | (slot.tiles > 1)) {
+		cpu_flow_slot(w, q, &slot);
+		return;
+	}
+	entry = cpu_find_entry(w->engine, slot.opcode);
+	result = execute(w, q, &slot, entry,
+			 cpu_refuse(q, &w->task, &slot, entry));
+	if (result == MK_NEXT || w->job) {
+		cpu_flow_after(w, q, &slot, result);
+		return;
+	}
+	account(w->block, &slot, result);
+	cpu_answer(w, q, t, result, w->task.value);
 }
 
 /* So much is waiting that another worker is worth its wake-up? */
@@ -407,7 +417,7 @@ static unsigned claimable(struct cpu_worker *w, struct cpu_queue *q,
 static void serve_claimed(struct cpu_worker *w, struct cpu_queue *q,
 			  uint64_t t, unsigned n)
 {
-	task_enter_queue(w, q);
+	cpu_task_enter(w, q);
 	for (uint64_t end = t + n; t != end; t++) {
 		uint64_t hi = mk_load_acquire(&q->ring[t & q->mask].unit[0].hi);
 
@@ -416,7 +426,7 @@ static void serve_claimed(struct cpu_worker *w, struct cpu_queue *q,
 			continue;
 		serve_slot(w, q, t, hi & ((1ull << MK_MARK_SHIFT) - 1));
 		if (w->untold_count >= TELL_EVERY)
-			tell(w, q);
+			cpu_tell(w);
 	}
 	look_at_backlog(w, q, t, w->block->opcode);
 }
@@ -440,6 +450,6 @@ unsigned cpu_serve_queue(struct cpu_worker *w, struct cpu_queue *q)
 		if (mk_load_relaxed(&w->engine->epoch) != w->epoch)
 			break;
 	}
-	tell(w, q);
+	cpu_tell(w);
 	return served;
 }

@@ -30,6 +30,9 @@ static unsigned round_over_queues(struct cpu_worker *w)
 			continue;
 		n = cpu_serve_queue(w, q);
 		served += n;
+		/* who was raised by these runs next */
+		if (n)
+			served += cpu_flow_serve(w);
 		if (n)
 			w->rest[at] = 0;
 		else if (w->rest[at] < REST_MAX)
@@ -40,7 +43,7 @@ static unsigned round_over_queues(struct cpu_worker *w)
 			break;
 	}
 	w->first = w->first + 1 < bound ? w->first + 1 : 0;
-	return served;
+	return served + cpu_flow_serve(w);
 }
 
 /* Nothing to do: spin for a while, then sleep. */

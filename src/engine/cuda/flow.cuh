@@ -3,6 +3,7 @@
 #ifndef MKD_FLOW_CUH
 #define MKD_FLOW_CUH
 
+#if MK_CUDA /* as plain C++, emulated, handlers find no calls at all */
 __device__ int32_t mk_flow_spawn(struct mk_task *task, uint32_t opcode,
 				 const void *args, uint32_t bytes)
 {
@@ -23,5 +24,6 @@ __device__ int32_t mk_flow_check(const struct mk_task *task, uint32_t opcode,
 	(void)task, (void)opcode, (void)bytes;
 	return -MK_ENOTSUP;
 }
+#endif
 
 #endif
