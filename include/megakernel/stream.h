@@ -58,6 +58,9 @@ enum mk_stream_flags {
 				  * a chunk and can do it */
 	MK_STREAM_NO_DIRECT = 8, /* never. With neither: for those of which
 				  * nothing is in the page cache */
+	MK_STREAM_IDEMPOTENT = 32, /* a handler may run again with the same
+				    * chunk, if the device was lost while it
+				    * ran: MK_SLOT_IDEMPOTENT */
 	MK_STREAM_DEVICE = 16    /* handlers find chunks in the device's own
 				  * memory; what was read is copied there. For
 				  * handlers that go over a chunk more than
@@ -155,7 +158,8 @@ MK_IO_API int mk_stream_create(struct mk_ctx *ctx,
 			       const struct mk_stream_params *params,
 			       struct mk_stream **out);
 
-/** What chunks and results of such a stream take, in bytes; or -EINVAL. */
+/** What chunks and results of such a stream take at most, in bytes; or
+ * -EINVAL. */
 MK_IO_API int64_t mk_stream_bytes(const struct mk_stream_params *params);
 
 /**

@@ -49,4 +49,5 @@ compare()
 }
 
 compare MK_API libmegakernel 40
+compare MK_IO_API libmegakernel-io 10
 exit "$status"
