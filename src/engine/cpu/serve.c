@@ -22,6 +22,12 @@
 #define FENCE_SPINS 1000u    /* of a fence, at a time */
 #define CHEAP_NS 20u        /* what an opcode costs that is never timed */
 
+/* of a wire slot's header: it waits, raises, or has tiles */
+#define HEADER_FLOWS \
+	((uint64_t)(MK_SLOT_WAIT | MK_SLOT_RAISE) << 40 | 0xfffeull << 48)
+/* once for slots that end where they began, once for the others */
+#define HOT inline __attribute__((always_inline))
+
 static inline bool marked(uint64_t word, uint64_t ticket, uint32_t shift)
 {
 	return (uint16_t)(word >> MK_MARK_SHIFT) == MK_MARK(ticket, shift);
@@ -89,8 +95,8 @@ void cpu_tell(struct cpu_worker *w)
 		notify(q);
 }
 
-void cpu_answer(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
-		int32_t result, uint64_t value)
+static HOT void answer(struct cpu_worker *w, struct cpu_queue *q,
+			  uint64_t t, int32_t result, uint64_t value)
 {
 	struct mk_wire_completion *c = &q->answers[t & q->mask];
 
@@ -100,11 +106,17 @@ void cpu_answer(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
 			 (uint64_t)MK_MARK(t, q->shift) << MK_MARK_SHIFT |
 				 (uint64_t)(uint16_t)w->index << 32 |
 				 (uint32_t)result);
+	w->untold = c;
+	w->untold_count++;
+}
+
+void cpu_answer(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
+		int32_t result, uint64_t value)
+{
 	if (w->untold && w->untold_queue != q)
 		cpu_tell(w);
-	w->untold = c;
 	w->untold_queue = q;
-	w->untold_count++;
+	answer(w, q, t, result, value);
 }
 
 /* Answered already, or so old that its index went on. */
@@ -162,9 +174,9 @@ const struct mk_handler_entry *cpu_find_entry(void *engine, uint32_t opcode)
 				     NULL;
 }
 
-static int32_t run_entry(struct cpu_worker *w, struct cpu_queue *q,
-			 const struct mk_handler_entry *entry,
-			 const struct cpu_slot *slot)
+/* What the engine does itself: these entries have no function. */
+static int32_t run_own(struct cpu_worker *w, struct cpu_queue *q,
+		       const struct cpu_slot *slot)
 {
 	struct mk_row_env env = {
 		.find = cpu_find_entry,
@@ -173,16 +185,18 @@ static int32_t run_entry(struct cpu_worker *w, struct cpu_queue *q,
 		.mode = &q->block->mode,
 	};
 
-	switch (slot->opcode) {
-	case MK_OP_FENCE:
+	if (slot->opcode == MK_OP_FENCE)
 		return run_fence(w, q, w->task.ticket);
-	case MK_OP_ROW:
-		return mk_cpu_row_run(&w->task,
-				      (const struct mk_op_row *)slot->args,
-				      &env);
-	default:
-		return entry->run(&w->task, slot->args);
-	}
+	return mk_cpu_row_run(&w->task, (const struct mk_op_row *)slot->args,
+			      &env);
+}
+
+static inline int32_t run_entry(struct cpu_worker *w, struct cpu_queue *q,
+				const struct mk_handler_entry *entry,
+				const struct cpu_slot *slot)
+{
+	return entry->run ? entry->run(&w->task, slot->args) :
+			    run_own(w, q, slot);
 }
 
 /* Run with the clock: learn what this opcode costs. */
@@ -212,7 +226,7 @@ static int32_t run_timed(struct cpu_worker *w, struct cpu_queue *q,
 	return result;
 }
 
-static int32_t run(struct cpu_worker *w, struct cpu_queue *q,
+static HOT int32_t run(struct cpu_worker *w, struct cpu_queue *q,
 		   struct cpu_op *op, const struct mk_handler_entry *entry,
 		   const struct cpu_slot *slot)
 {
@@ -247,9 +261,9 @@ static bool late(struct cpu_queue *q, struct mk_task *task,
 }
 
 /* Reasons for which a claimed slot is not run; 0: run it. */
-int32_t cpu_refuse(struct cpu_queue *q, struct mk_task *task,
-		   const struct cpu_slot *slot,
-		   const struct mk_handler_entry *entry)
+static HOT int32_t refuse(struct cpu_queue *q, struct mk_task *task,
+			     const struct cpu_slot *slot,
+			     const struct mk_handler_entry *entry)
 {
 	uint32_t mode = mk_load_relaxed(&q->block->mode);
 
@@ -268,6 +282,13 @@ int32_t cpu_refuse(struct cpu_queue *q, struct mk_task *task,
 	return late(q, task, slot) ? -MK_EDEADLINE : 0;
 }
 
+int32_t cpu_refuse(struct cpu_queue *q, struct mk_task *task,
+		   const struct cpu_slot *slot,
+		   const struct mk_handler_entry *entry)
+{
+	return refuse(q, task, slot, entry);
+}
+
 /* A handler that gave up when it was asked to, because it was late. */
 static int32_t overrun(const struct mk_task *task, int32_t result)
 {
@@ -283,7 +304,7 @@ static int32_t overrun(const struct mk_task *task, int32_t result)
  * ticket and opcode before the handler, which is a call that it cannot see
  * into.
  */
-static inline int32_t execute(struct cpu_worker *w, struct cpu_queue *q,
+static HOT int32_t execute(struct cpu_worker *w, struct cpu_queue *q,
 			      const struct cpu_slot *slot,
 			      const struct mk_handler_entry *entry,
 			      int32_t result)
@@ -343,19 +364,19 @@ static void serve_slot(struct cpu_worker *w, struct cpu_queue *q, uint64_t t,
 
 	w->header = slot_decode(&q->ring[t & q->mask], spill, &slot);
 	cpu_task_begin(w, q, t);
-	if ((slot.flags & (MK_SLOT_WAIT | MK_SLOT_RAISE)) | (slot.tiles > 1)) {
+	if (w->header & HEADER_FLOWS) {
 		cpu_flow_slot(w, q, &slot);
 		return;
 	}
 	entry = cpu_find_entry(w->engine, slot.opcode);
 	result = execute(w, q, &slot, entry,
-			 cpu_refuse(q, &w->task, &slot, entry));
+			 refuse(q, &w->task, &slot, entry));
 	if (result == MK_NEXT || w->job) {
 		cpu_flow_after(w, q, &slot, result);
 		return;
 	}
 	account(w->block, &slot, result);
-	cpu_answer(w, q, t, result, w->task.value);
+	answer(w, q, t, result, w->task.value);
 }
 
 /* So much is waiting that another worker is worth its wake-up? */
@@ -417,6 +438,9 @@ static unsigned claimable(struct cpu_worker *w, struct cpu_queue *q,
 static void serve_claimed(struct cpu_worker *w, struct cpu_queue *q,
 			  uint64_t t, unsigned n)
 {
+	if (w->untold && w->untold_queue != q)
+		cpu_tell(w);
+	w->untold_queue = q;
 	cpu_task_enter(w, q);
 	for (uint64_t end = t + n; t != end; t++) {
 		uint64_t hi = mk_load_acquire(&q->ring[t & q->mask].unit[0].hi);
