@@ -97,7 +97,10 @@ MK_FN uint32_t scan_starts(struct scan_run *r, uint32_t at, uint32_t end)
 		if (stop == SCAN_NONE)
 			continue;
 		if (stop == at && !(r->flags & MK_SCAN_LINES)) {
-			r->lines = 1;
+			if (r->empty_line != SCAN_NONE && at <= r->empty_line)
+				continue; /* it has one already */
+			scan_emit(r, at, 0);
+			r->empty_line = scan_line_end(r, at);
 			continue;
 		}
 		scan_emit(r, at, stop - at);

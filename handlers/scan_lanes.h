@@ -6,15 +6,14 @@
 /* What lanes tell each other, in scratch. */
 struct scan_shared {
 	uint32_t any[2];   /* a lane has found something in this tile */
-	uint32_t next, matches, lines, stopped, cancelled;
-	uint32_t reserved;
+	uint32_t next, matches, stopped, cancelled;
+	uint32_t reserved[2];
 };
 
 MK_FN void scan_tell(struct scan_shared *s, const struct scan_run *r)
 {
 	s->next = r->next;
 	s->matches = r->matches;
-	s->lines = r->lines;
 	s->stopped = r->stopped;
 	s->cancelled = r->cancelled;
 }
@@ -23,7 +22,6 @@ MK_FN void scan_hear(const struct scan_shared *s, struct scan_run *r)
 {
 	r->next = s->next;
 	r->matches = s->matches;
-	r->lines = s->lines;
 	r->stopped = s->stopped;
 	r->cancelled = s->cancelled;
 }

@@ -51,7 +51,8 @@ MK_FN uint32_t scan_literal_at(const struct scan_run *r, uint32_t x)
 	uint32_t mask = (1u << m->prefix_log2) - 1;
 	uint64_t key;
 
-	if (room < m->prefix_bytes)
+	if (room < m->prefix_bytes ||
+	    (m->whole_line && x && !scan_ends(r, r->text[x - 1])))
 		return 0;
 	key = scan_word(at);
 	key = (m->fold ? mk_scan_fold(key) : key) & r->prefix_mask;
@@ -84,9 +85,12 @@ MK_FN uint32_t scan_literal_at(const struct scan_run *r, uint32_t x)
 	}
 	for (n = 0; n < m->literals; n++) { /* each is shorter */
 		uint32_t shorter = r->literal[low].shorter;
+		uint32_t bytes = r->literal[low].bytes;
 
-		if (r->literal[low].bytes <= common)
-			return r->literal[low].bytes;
+		if (bytes <= common &&
+		    (!m->whole_line || bytes == room ||
+		     scan_ends(r, at[bytes])))
+			return bytes;
 		if (shorter >= low)
 			return 0;
 		low = shorter;

@@ -46,7 +46,8 @@ struct scan_run {
 	struct mk_scan_match *out;
 	uint32_t bytes, flags, room;
 	uint32_t next;    /* no match begins before */
-	uint32_t matches, lines;
+	uint32_t matches;
+	uint32_t empty_line; /* end of the last line with an empty match */
 	uint32_t stopped; /* no more room, or cancelled */
 	uint32_t cancelled;
 	uint32_t steps;   /* since the last look at the cancel word */
@@ -147,7 +148,8 @@ MK_FN int scan_open(struct scan_run *r, struct mk_task *task,
 	r->image = (const struct mk_scan_image *)(const void *)r->base;
 	r->bytes = a->bytes;
 	r->next = a->from;
-	r->matches = r->lines = r->stopped = r->cancelled = r->steps = 0;
+	r->matches = r->stopped = r->cancelled = r->steps = 0;
+	r->empty_line = SCAN_NONE;
 	if (a->bytes <= 0x7fffffffu && a->from <= a->bytes &&
 	    !(r->flags & ~(uint32_t)MK_SCAN_FLAGS) && !(a->result_offset & 7) &&
 	    r->room && bytes >= sizeof(*r->image) &&
@@ -231,7 +233,6 @@ MK_FN void scan_emit(struct scan_run *r, uint32_t at, uint32_t bytes)
 	r->out[r->matches].at = at;
 	r->out[r->matches].bytes = bytes;
 	r->matches++;
-	r->lines = 1;
 	r->next = at + bytes;
 	if (r->flags & MK_SCAN_LINES) {
 		r->next = scan_line_end(r, r->next);
@@ -286,7 +287,7 @@ MK_HANDLER(scan, struct mk_scan_args)
 			(struct mk_scan_result *)(void *)r.out - 1;
 
 		out->matches = r.matches;
-		out->lines = r.lines;
+		out->reserved = 0;
 		out->next = r.stopped ? r.next : r.bytes;
 		out->nul = r.flags & MK_SCAN_NUL_ENDS && !args->from ?
 				   nul : SCAN_NONE;

@@ -362,14 +362,16 @@ static int fill_nibbles(const struct set *s, double cost, struct scan_image *m)
 }
 
 int scan_build_literals(const struct scan_pattern *patterns, size_t count,
-			bool fold, struct scan_image *m)
+			const struct scan_options *options,
+			struct scan_image *m)
 {
 	struct plan plan;
 	struct set s;
-	int r = set_make(&s, patterns, count, fold);
+	int r = set_make(&s, patterns, count, options->fold);
 
 	if (r)
 		return r;
+	scan_image_head(m)->whole_line = options->whole_line;
 	plan = plan_make(&s);
 	r = fill_grams(&s, &plan, m);
 	if (!r)

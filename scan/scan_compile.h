@@ -52,6 +52,9 @@ int scan_compile(const struct scan_pattern *patterns, size_t count,
 		 const struct scan_options *options, void **image,
 		 size_t *bytes, struct scan_problem *problem);
 
+/** Is it UTF-8, without surrogates and without what is longer than needed? */
+bool scan_is_utf8(const void *text, size_t bytes);
+
 /** 0 if these bytes are a whole image of this version, else -EBADMSG. */
 int scan_image_check(const void *image, size_t bytes);
 

@@ -28,6 +28,7 @@ void scan_image_drop(struct scan_image *m);
 
 /* The tables of literals: scan/literals.c. 0, -ENOMEM or -E2BIG. */
 int scan_build_literals(const struct scan_pattern *patterns, size_t count,
-			bool fold, struct scan_image *m);
+			const struct scan_options *options,
+			struct scan_image *m);
 
 #endif

@@ -44,32 +44,6 @@ static void put_number(struct output *o, uint64_t n)
 	output_put(o, text + at, sizeof(text) - at);
 }
 
-/* Is it UTF-8, without surrogates and what is longer than needed? */
-static bool is_utf8(const unsigned char *at, uint32_t bytes)
-{
-	const unsigned char *end = at + bytes;
-
-	while (at < end) {
-		unsigned more = *at < 0x80 ? 0 : *at < 0xc2 ? 9 :
-				*at < 0xe0 ? 1 : *at < 0xf0 ? 2 :
-				*at < 0xf5 ? 3 : 9;
-		unsigned char low = *at == 0xe0 ? 0xa0 : *at == 0xf0 ? 0x90 :
-							 0x80;
-		unsigned char high = *at == 0xed ? 0x9f : *at == 0xf4 ? 0x8f :
-							  0xbf;
-
-		if (more > (size_t)(end - at) - 1)
-			return false;
-		if (more && (at[1] < low || at[1] > high))
-			return false;
-		for (unsigned i = 2; i <= more; i++)
-			if ((at[i] & 0xc0) != 0x80)
-				return false;
-		at += more + 1;
-	}
-	return true;
-}
-
 /* ---- JSON --------------------------------------------------------------- */
 
 static int put_json(const char *text, size_t bytes, void *out)
@@ -182,7 +156,7 @@ static bool match_is_binary(const struct scan *s, const struct scan_file *f,
 	uint32_t to = p->at + p->bytes, from = m->at + m->bytes;
 
 	if (!s->settings->text && s->settings->compile.utf8 &&
-	    !is_utf8(c->text + m->at, m->bytes))
+	    !scan_is_utf8(c->text + m->at, m->bytes))
 		return true;
 	if (!f->binary || !f->binary_from)
 		return f->binary;
@@ -202,6 +176,9 @@ static void take_match(struct scan *s, struct scan_file *f,
 			tell_binary(s, f);
 			return;
 		}
+		s->selected = true;
+		if (!m->bytes)
+			return; /* grep -o prints no empty match */
 		print_match(s, p->offset + (m->at - p->at), c->text + m->at,
 			    m->bytes);
 		break;
@@ -321,6 +298,7 @@ void scan_print_end(struct scan *s, struct scan_file *f)
 
 	mk_add_relaxed(&s->files, 1);
 	s->matched += f->matches != 0;
+	s->selected |= f->matches != 0;
 	s->matches += f->matches;
 	if (!f->error && style != SCAN_STYLE_COUNT &&
 	    (style != SCAN_STYLE_FILES || !f->matches))

@@ -79,7 +79,6 @@ static void land(struct scan *s, const struct mk_completion *a)
 	c->matches = result.matches;
 	c->used = 0;
 	c->next = result.next;
-	c->lines |= result.lines != 0;
 	if (!c->from && a->result >= 0)
 		c->nul = result.nul;
 	mk_store_release(&c->state, SCAN_DONE);
@@ -107,12 +106,10 @@ static unsigned reap(struct scan *s)
 }
 
 /* A piece is printed; the chunk may be the reader's again. */
-static void put_piece(struct scan *s, struct scan_chunk *c)
+static void put_piece(struct scan_chunk *c)
 {
 	if (mk_add_acq_rel(&c->unprinted, (uint32_t)-1) != 1)
 		return;
-	if (c->lines)
-		s->selected = true;
 	/* pairs with the load in find_free(), scan_read.c */
 	mk_store_release(&c->state, SCAN_FREE);
 }
@@ -140,7 +137,7 @@ static bool print_file(struct scan *s, struct scan_file *f, unsigned *moved)
 			(*moved)++;
 			return false;
 		}
-		put_piece(s, c);
+		put_piece(c);
 		f->got++;
 		(*moved)++;
 	}

@@ -82,7 +82,6 @@ struct scan_chunk {
 	uint32_t from;      /* where the slot in flight began to search */
 	uint32_t next;      /* all before it is searched */
 	uint32_t matches, used; /* records, of which so many were printed */
-	uint32_t lines;     /* a line matches */
 	uint32_t nul;       /* its first NUL, or UINT32_MAX */
 	int32_t code;       /* of a slot that failed; 0: none */
 	unsigned char *text;

@@ -9,8 +9,8 @@
  * believes none of it: it checks the header against the buffer and bounds
  * every index, so that a wrong image gives wrong matches and nothing worse.
  *
- * A match lies within a line; leftmost and then longest counts, matches do not
- * overlap, and empty ones are passed over: what `grep -o` prints. A slot
+ * A match lies within a line; leftmost and then longest counts, and matches do
+ * not overlap: what `grep -o` prints. A slot
  * searches whole lines: its text begins at the beginning of a line and ends
  * with one, as if a newline stood behind it.
  */
@@ -49,15 +49,16 @@ struct mk_scan_args {
 /* What a slot leaves; its value is `matches` too. */
 struct mk_scan_result {
 	uint32_t matches; /* records behind this */
-	uint32_t lines;   /* not 0: a line matches, be it with nothing */
 	uint32_t next;    /* go on here: there was no more room; or `bytes` */
 	uint32_t nul;     /* the first NUL with MK_SCAN_NUL_ENDS and from 0;
 			   * UINT32_MAX: none */
+	uint32_t reserved;
 };
 
 struct mk_scan_match {
-	uint32_t at; /* from the beginning of the text */
-	uint32_t bytes;
+	uint32_t at;    /* from the beginning of the text */
+	uint32_t bytes; /* 0: a line matches, and here with nothing; one of
+			 * these stands for all of a line */
 };
 
 enum mk_scan_kind { MK_SCAN_LITERALS = 1, MK_SCAN_AUTOMATON = 2 };
@@ -107,7 +108,8 @@ struct mk_scan_image {
 	MK_SCAN_TABLE class_of, whole, find, begins;
 	uint32_t empty;      /* 1: it may match nothing at all */
 	uint32_t whole_log2, find_log2; /* entries, but for the last row's */
-	uint32_t reserved[19];
+	uint32_t whole_line;  /* 1: a literal is a line */
+	uint32_t reserved[18];
 };
 
 struct mk_scan_prefix {

@@ -4,27 +4,8 @@
 # tree of our own and on some of /usr/include and /usr/share/doc.
 # ctest-timeout: 300
 . "$(dirname "$0")/lib.sh"
+. "$here/scan.sh"
 cd "$work" || exit 1
-
-# compare ARG...: status, lines and binary files of grep, which has its own
-# order.
-compare() {
-	grep -r -b -o -H "$@" > want.raw 2> want.err < some/words
-	want_status=$?
-	# shellcheck disable=SC2086 # flags
-	mk scan $flags "$@" > got.raw 2> got.err < some/words
-	status=$?
-	[ $status -eq $want_status ] ||
-		fail "$*: exit status $status, not $want_status"
-	sort want.raw > want
-	sort got.raw > got
-	same want got "$flags $*"
-	sed -n 's/^grep: \(.*\): binary file matches$/\1/p' want.err |
-		sort > want
-	sed -n 's/^megakernel: scan: \(.*\): binary file matches$/\1/p' \
-		got.err | sort > got
-	same want got "$flags $*: binary files"
-}
 
 # Matches on both sides of every border: of blocks, chunks and lines.
 # Long lines lie apart: grep's buffer grows with them, and with it what it takes
@@ -33,6 +14,7 @@ mkdir some long
 grep -rhoE '[A-Za-z_]{5,14}' /usr/include/linux 2>/dev/null | sort -u |
 	awk 'NR % 17 == 3' | head -n 1000 > some/words
 [ -s some/words ] || echo include > some/words
+cp some/words input
 printf 'needle' > some/needle
 printf 'x needle\nneedle needleneedle\n\nneedl' > some/needles
 printf 'needle\0needle\n' > some/binary
