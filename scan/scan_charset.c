@@ -33,7 +33,8 @@ void scan_charset_add(struct scan_charset *c, uint32_t low, uint32_t high)
 
 static bool ascii_class(unsigned ch, unsigned which)
 {
-	bool lower = ch - 'a' < 26, upper = ch - 'A' < 26, digit = ch - '0' < 10;
+	bool lower = ch - 'a' < 26, upper = ch - 'A' < 26;
+	bool digit = ch - '0' < 10;
 	bool graph = ch > 0x20 && ch < 0x7f;
 
 	switch (which) {

@@ -23,7 +23,8 @@ static bool as_text(const struct scan_pattern *p, const struct scan_options *o,
 
 		if (o->syntax != SCAN_FIXED && c == '\\') {
 			/* punctuation that means itself then */
-			if (++i == p->bytes || !strchr(".[]*^$\\/-", p->text[i]))
+			if (++i == p->bytes ||
+			    !memchr(".[]*^$\\/-", p->text[i], 9))
 				return false;
 			c = p->text[i];
 		} else if (o->syntax != SCAN_FIXED && c && strchr(special, c)) {

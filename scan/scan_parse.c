@@ -208,7 +208,8 @@ static uint32_t bracket(struct parser *p)
 
 	p->at += negate;
 	at = p->at;
-	while (!p->error && (p->at == at || (p->at < p->end && *p->at != ']'))) {
+	while (!p->error &&
+	       (p->at == at || (p->at < p->end && *p->at != ']'))) {
 		if (p->at == p->end)
 			break;
 		bracket_member(p, &c);
