@@ -172,7 +172,8 @@ static inline void scan_windows(struct scan_run *r, uint32_t p, uint32_t bits)
 	for (; bits && !r->stopped; bits &= bits - 1) {
 		uint32_t at = p + (uint32_t)__builtin_ctz(bits);
 
-		if (at < window || at - window < r->next)
+		if (at < window || at - window < r->next ||
+		    at - window >= r->bytes) /* a vector goes beyond */
 			continue;
 		n = scan_literal_at(r, at - window);
 		if (n)
