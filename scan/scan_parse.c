@@ -81,7 +81,7 @@ static uint32_t take_character(struct parser *p)
 		return *p->at++;
 	more = *at < 0xc2 ? 9 : *at < 0xe0 ? 1 : *at < 0xf0 ? 2 :
 	       *at < 0xf5 ? 3 : 9;
-	if (more > (size_t)(p->end - at) - 1)
+	if (more > 3 || more > (size_t)(p->end - at) - 1)
 		goto wrong;
 	code = *at & (0x3fu >> more);
 	for (unsigned i = 1; i <= more; i++) {

@@ -74,7 +74,7 @@ bool scan_is_utf8(const void *text, size_t bytes)
 		unsigned char high = *at == 0xed ? 0x9f : *at == 0xf4 ? 0x8f :
 							  0xbf;
 
-		if (more > (size_t)(end - at) - 1)
+		if (more > 3 || more > (size_t)(end - at) - 1)
 			return false;
 		if (more && (at[1] < low || at[1] > high))
 			return false;
