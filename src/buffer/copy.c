@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/order.h"
 #include "buffer/buffer.h"
 #include "context/region.h"
 
@@ -132,6 +133,45 @@ static int check_range(const struct mk_buffer_entry *e, uint64_t offset,
 			    (unsigned long long)e->size);
 }
 
+/* So much is copied word by word: with ThreadSanitizer everything, so that it
+ * knows what is meant. */
+#define WORDS_MOST (MK_TSAN ? UINT64_MAX : 4096u)
+
+/* Counters change while they are looked at: whole words go in one piece. */
+static bool by_words(const void *memory, uint64_t bytes)
+{
+	return !(((uintptr_t)memory | bytes) % 8) && bytes <= WORDS_MOST;
+}
+
+static void copy_in(void *memory, const unsigned char *data, uint64_t bytes)
+{
+	uint64_t *to = memory, word;
+
+	if (!by_words(memory, bytes)) {
+		memcpy(memory, data, bytes);
+		return;
+	}
+	for (uint64_t i = 0; i < bytes / 8; i++) {
+		memcpy(&word, data + 8 * i, 8);
+		mk_store_relaxed(&to[i], word);
+	}
+}
+
+static void copy_out(unsigned char *data, const void *memory, uint64_t bytes)
+{
+	const uint64_t *from = memory;
+	uint64_t word;
+
+	if (!by_words(memory, bytes)) {
+		memcpy(data, memory, bytes);
+		return;
+	}
+	for (uint64_t i = 0; i < bytes / 8; i++) {
+		word = mk_load_acquire(&from[i]);
+		memcpy(data + 8 * i, &word, 8);
+	}
+}
+
 static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 		       void *data, uint64_t bytes, bool to_device,
 		       const char *operation)
@@ -162,9 +202,9 @@ static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 	pthread_mutex_unlock(&ctx->lock);
 	/* outside the lock: long copies do not hold up other commands */
 	if (memory && to_device)
-		memcpy(memory + offset, data, bytes);
+		copy_in(memory + offset, data, bytes);
 	else if (memory)
-		memcpy(data, memory + offset, bytes);
+		copy_out(data, memory + offset, bytes);
 	return r;
 }
 
