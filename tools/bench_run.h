@@ -84,6 +84,7 @@ int bench_resident_rows(struct bench *b);
 int bench_width(struct bench *b);
 int bench_saxpy(struct bench *b);
 int bench_queues(struct bench *b);
+int bench_flow(struct bench *b);
 int bench_process(struct bench *b);
 int bench_wake(struct bench *b);
 

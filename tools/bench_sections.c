@@ -28,6 +28,8 @@ static const struct bench_section {
 	  NEEDS_LIVE, bench_stream },
 	{ "batch", "Resident: many slots, submit to last answer", NEEDS_LIVE,
 	  bench_batch },
+	{ "flow", "Resident: slots that wait for other slots", NEEDS_LIVE,
+	  bench_flow },
 	{ "rows", "Resident: a batch of 64 rows of the dispatch interface",
 	  NEEDS_LIVE, bench_resident_rows },
 	{ "width", "Resident: no-ops of a module, by width", NEEDS_LIVE,

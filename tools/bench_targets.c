@@ -25,6 +25,9 @@ static const struct bench_target targets[] = {
 	{ "ratio.process", BENCH_MEDIAN, false, 1.10 },
 	{ "queues.64.one", BENCH_P50, false, 3.0 * US },
 	{ "wake", BENCH_P50, false, 15.0 * US },
+	{ "flow.hand", BENCH_MEDIAN, false, 700 },
+	{ "ratio.chain", BENCH_MEDIAN, true, 1.0 },
+	{ "ratio.wide", BENCH_MEDIAN, true, 10.0 },
 	{ "cold.start.cached", BENCH_P50, false, 5.0 * MS },
 	{ "cold.module.cached", BENCH_P50, false, 5.0 * MS },
 };
@@ -107,6 +110,11 @@ void bench_rows_derive(struct bench_rows *rows)
 	      "launch.sync", "trip.1.gaps");
 	ratio(rows, "ratio.graph", "graph of one node : one slot, p50",
 	      "graph.1", "trip.1.gaps");
+	ratio(rows, "ratio.chain", "graph of 4,096 nodes : chain of slots, p50",
+	      "graph.4096", "flow.chain.4096");
+	ratio(rows, "ratio.wide",
+	      "graph of 1,024 nodes : independent slots, p50",
+	      "graph.wide.1024", "flow.wide.1024");
 	ratio(rows, "ratio.process",
 	      "engine in another process : in this one, p50",
 	      "process.1.gaps", "trip.1.gaps");
