@@ -15,7 +15,7 @@ tree=$(cd "$(dirname "$0")/.." && pwd)
 dir=${1:?usage: cuda-pack.sh DIR [BUILD]}
 build=${2:-$dir.build}
 jobs=${JOBS:-2}
-conformance="ops flow refusals modules"
+conformance="ops flow refusals modules work_flow work_graphs"
 
 cmake -S "$tree" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMK_WERROR=OFF \
 	>/dev/null

@@ -16,6 +16,8 @@ struct job {
 	char name[NAME_BYTES];
 };
 
+void (*conform_params)(const char *name, struct mk_ctx_params *p);
+
 static struct mk_ctx *oracle;
 
 static void run_job(void **state)
@@ -35,6 +37,8 @@ static void run_job(void **state)
 		skip();
 	}
 	p.device = job->engine.device;
+	if (conform_params)
+		conform_params(job->c->name, &p);
 	c.ctx = support_ctx_with(&p);
 	job->c->run(&c);
 	support_ctx_end(c.ctx);
@@ -96,6 +100,8 @@ int conform_main(const char *group, const struct conform_case *cases,
 	/* "cuda/none: *": for a machine on which a case may hang */
 	if (getenv("MK_CONFORM_ONLY"))
 		cmocka_set_test_filter(getenv("MK_CONFORM_ONLY"));
+	if (getenv("MK_CONFORM_NOT"))
+		cmocka_set_skip_filter(getenv("MK_CONFORM_NOT"));
 	r = (unsigned)_cmocka_run_group_tests(group, tests, n, begin, end);
 	free(jobs);
 	free(tests);

@@ -21,6 +21,9 @@ struct conform_case {
 	void (*run)(struct conform *c);
 };
 
+/* If set, it may change what a case's context is made with. */
+extern void (*conform_params)(const char *name, struct mk_ctx_params *p);
+
 /* Run all cases on all targets; what main() returns. */
 int conform_main(const char *group, const struct conform_case *cases,
 		 unsigned count);
