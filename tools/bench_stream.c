@@ -8,13 +8,15 @@
 #include "bench_run.h"
 
 #define ENTRIES 4096u
-#define BURST 64u
+#define BURST 64u        /* slots of one submit */
+#define BURST_LONG 256u  /* of who has many to give away at once */
 #define PRODUCERS_MAX 4u
 
 struct stream {
 	struct live *main;  /* of the thread that reaps */
 	unsigned producers;
 	bool apart;         /* that thread only reaps */
+	unsigned burst;
 	uint32_t stop;      /* something failed: producers end */
 };
 
@@ -33,7 +35,8 @@ static void *produce(void *arg)
 	while (sent < p->n && !mk_load_relaxed(&p->s->stop)) {
 		uint64_t left = p->n - sent;
 		int r = live_submit(&p->l,
-				    left < BURST ? (unsigned)left : BURST);
+				    left < p->s->burst ? (unsigned)left :
+							 p->s->burst);
 
 		if (r < 0)
 			break;
@@ -45,7 +48,7 @@ static void *produce(void *arg)
 }
 
 /* Submit `share` slots from here, reap n. */
-static int reap_all(struct live *l, uint64_t share, uint64_t n)
+static int reap_all(struct live *l, unsigned burst, uint64_t share, uint64_t n)
 {
 	uint64_t sent = 0, reaped = 0;
 
@@ -54,8 +57,8 @@ static int reap_all(struct live *l, uint64_t share, uint64_t n)
 		int r = 0;
 
 		if (left)
-			r = live_submit(l, left < BURST ? (unsigned)left :
-							  BURST);
+			r = live_submit(l, left < burst ? (unsigned)left :
+							  burst);
 		if (r < 0)
 			return -1;
 		sent += (unsigned)r;
@@ -87,7 +90,7 @@ static int round_of(void *arg, uint64_t n, uint64_t *ns)
 	if (r)
 		r = bench_fail(s->main->b, "a thread: %s", strerror(r));
 	else
-		r = reap_all(s->main, s->apart ? 0 : share,
+		r = reap_all(s->main, s->burst, s->apart ? 0 : share,
 			     share * s->producers);
 	*ns = mk_now_ns() - began;
 	if (r)
@@ -99,22 +102,24 @@ static int round_of(void *arg, uint64_t n, uint64_t *ns)
 	return r;
 }
 
-static int measure(struct bench *b, unsigned producers, bool apart)
+static int measure(struct bench *b, unsigned producers, bool apart,
+		   unsigned burst)
 {
 	char key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
 	struct live l;
-	struct stream s = { &l, producers, apart, 0 };
+	struct stream s = { &l, producers, apart, burst, 0 };
 	int r;
 
-	snprintf(key, sizeof(key), "stream.%u.%s", producers,
-		 apart ? "reaper" : "self");
-	snprintf(label, sizeof(label), "%u producer%s, reaped by %s",
+	snprintf(key, sizeof(key), "stream.%u.%s%s", producers,
+		 apart ? "reaper" : "self", burst > BURST ? ".long" : "");
+	snprintf(label, sizeof(label), "%u producer%s, reaped by %s%s",
 		 producers, producers > 1 ? "s" : "",
 		 apart ? "another thread" :
-		 producers > 1 ? "one of them" : "itself");
+		 producers > 1 ? "one of them" : "itself",
+		 burst > BURST ? ", by 256" : "");
 	if (live_open(b, &l, ENTRIES))
 		return -1;
-	r = bench_rate(b, key, label, BURST * PRODUCERS_MAX, round_of, &s);
+	r = bench_rate(b, key, label, burst * PRODUCERS_MAX, round_of, &s);
 	return live_close(&l) || r ? -1 : 0;
 }
 
@@ -122,8 +127,9 @@ int bench_stream(struct bench *b)
 {
 	for (unsigned producers = 1; producers <= PRODUCERS_MAX;
 	     producers *= 2)
-		if (measure(b, producers, false) ||
-		    measure(b, producers, true))
+		if (measure(b, producers, false, BURST) ||
+		    measure(b, producers, true, BURST))
 			return -1;
-	return 0;
+	return measure(b, 1, false, BURST_LONG) ||
+	       measure(b, 1, true, BURST_LONG) ? -1 : 0;
 }
