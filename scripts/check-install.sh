@@ -34,7 +34,8 @@ PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name megakernel.pc)")
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir megakernel)
 
-for file in megakernel.h megakernel/abi.h megakernel/handler.h; do
+for file in megakernel.h megakernel/abi.h megakernel/handler.h \
+	megakernel/io.h megakernel/stream.h megakernel/chunk.h; do
 	[ -f "$prefix/include/$file" ] || fail "$file is not installed"
 done
 for file in bin/megakernel libexec/megakernel/megakernel-worker; do
@@ -46,6 +47,12 @@ done
 [ ! -e "$prefix/include/engine" ] || fail "a private header is installed"
 "$prefix/bin/megakernel" info >/dev/null
 
+# what libmegakernel-io was built with
+uring=
+if pkg-config --print-requires-private megakernel-io | grep -q liburing; then
+	uring=$(pkg-config --libs liburing)
+fi
+
 built=0
 for example in "$source"/examples/*.c; do
 	name=$(basename "$example" .c)
@@ -53,14 +60,15 @@ for example in "$source"/examples/*.c; do
 	# The flags are several words.
 	# shellcheck disable=SC2046
 	$cc -std=c11 -O2 -o "$work/$name" "$example" \
-		$(pkg-config --cflags --libs megakernel) -pthread
+		$(pkg-config --cflags --libs megakernel-io) -pthread
 	(cd "$source/examples" &&
 		LD_LIBRARY_PATH="$libdir" "$work/$name" >/dev/null) ||
 		fail "example $name, shared: status $?"
 	# shellcheck disable=SC2046
 	$cc -std=c11 -O2 -o "$work/$name-static" "$example" \
 		$(pkg-config --cflags megakernel) \
-		"$libdir/libmegakernel.a" -pthread -ldl
+		"$libdir/libmegakernel-io.a" "$libdir/libmegakernel.a" \
+		$uring -pthread -ldl
 	(cd "$source/examples" && "$work/$name-static" >/dev/null) ||
 		fail "example $name, static: status $?"
 	built=$((built + 1))
