@@ -75,10 +75,11 @@ struct mk_stream_params {
 	uint16_t opcode;       /* the handler's */
 	uint16_t tiles;        /* of each slot; 0: 1 */
 	uint32_t priority;     /* enum mk_priority + 1; 0: NORMAL */
-	uint32_t chunks;       /* in the ring, 2..1,024; 0: 8, or with an engine
-				* that has no host memory 32 */
+	uint32_t chunks;       /* in the ring, 2..1,024; 0: 8, engine cuda:
+				* 128 */
 	uint32_t chunk_bytes;  /* new bytes of a chunk at most, a multiple of
-				* 4,096 up to 1 GiB; 0: 1 MiB */
+				* 4,096 up to 1 GiB; 0: 1 MiB, engine cuda:
+				* 256 KiB */
 	uint32_t overlap_bytes; /* of the same file, before each piece but the
 				 * first; at most chunk_bytes, and 1 MiB */
 	uint32_t result_bytes; /* of each chunk; 0: none */
@@ -158,8 +159,8 @@ MK_IO_API int mk_stream_create(struct mk_ctx *ctx,
 			       const struct mk_stream_params *params,
 			       struct mk_stream **out);
 
-/** What chunks and results of such a stream take at most, in bytes; or
- * -EINVAL. */
+/** What chunks and results of such a stream take, in bytes, with the defaults
+ * of engine cuda; or -EINVAL. */
 MK_IO_API int64_t mk_stream_bytes(const struct mk_stream_params *params);
 
 /**

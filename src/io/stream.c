@@ -53,7 +53,7 @@ static int check_sizes(const struct mk_stream_params *p)
 
 /* Copy, fill in defaults, check. */
 static int take_params(struct mk_stream_params *p,
-		       const struct mk_stream_params *given, uint32_t chunks)
+		       const struct mk_stream_params *given, bool device)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	int r = mkio_params(p, sizeof(*p), given, "mk_stream_create");
@@ -62,8 +62,10 @@ static int take_params(struct mk_stream_params *p,
 		return r;
 #define DEFAULT(field, value) p->field = p->field ? p->field : (value)
 	DEFAULT(priority, MK_PRIORITY_NORMAL + 1);
-	DEFAULT(chunks, chunks);
-	DEFAULT(chunk_bytes, 1u << 20);
+	/* a GPU has many workers, each slow over the bus: many small chunks
+	 * (docs/benchmarks.md) */
+	DEFAULT(chunks, device ? 128 : 8);
+	DEFAULT(chunk_bytes, device ? 256u << 10 : 1u << 20);
 	DEFAULT(pieces_max, 1024);
 	DEFAULT(files_max, 64);
 	DEFAULT(readers, cores < 4 ? 1 : cores / 2 > READERS_DEFAULT_MAX ?
@@ -106,7 +108,7 @@ static uint64_t buffer_bytes(const struct mk_stream_params *p)
 int64_t mk_stream_bytes(const struct mk_stream_params *params)
 {
 	struct mk_stream_params p;
-	int r = take_params(&p, params, 32);
+	int r = take_params(&p, params, true);
 
 	return r ? r : (int64_t)(p.chunks * (buffer_bytes(&p) +
 					     pages(p.result_bytes)));
@@ -285,12 +287,11 @@ static int start_thread(struct mk_stream *s)
 		   0;
 }
 
-static uint32_t default_chunks(struct mk_ctx *ctx)
+static bool is_device(struct mk_ctx *ctx)
 {
 	struct mk_ctx_info info;
 
-	return !mk_ctx_info(ctx, &info) && !strcmp(info.engine, "cuda") ? 32 :
-									  8;
+	return !mk_ctx_info(ctx, &info) && !strcmp(info.engine, "cuda");
 }
 
 static struct mk_stream *stream_new(struct mk_ctx *ctx,
@@ -328,7 +329,7 @@ int mk_stream_create(struct mk_ctx *ctx, const struct mk_stream_params *params,
 	if (!ctx || !params || !out)
 		return mkio_null("mk_stream_create",
 				 !ctx ? "ctx" : params ? "out" : "params");
-	r = take_params(&p, params, default_chunks(ctx));
+	r = take_params(&p, params, is_device(ctx));
 	if (r)
 		return r;
 	s = stream_new(ctx, &p);

@@ -50,7 +50,50 @@ static const char source[] =
 	"	e = mk_io_answer(task, args->at, &bytes);\n"
 	"	mk_value(task, bytes);\n"
 	"	return e;\n"
+	"}\n"
+	/* asks, and goes on when it has the bytes; meanwhile its worker does
+	 * something else */
+	"struct fetch { uint64_t file; struct mk_ref buffer; uint64_t offset,\n"
+	"	       at; uint32_t bytes, asked; };\n"
+	"MK_HANDLER_THREAD(fetch, struct fetch)\n"
+	"{\n"
+	"	struct fetch next = *args;\n"
+	"	struct mk_io_record r = { 0 };\n"
+	"	const unsigned char *data;\n"
+	"	uint64_t moved = 0, sum = 0;\n"
+	"	int32_t e = 0;\n"
+	"	if (!args->asked) {\n"
+	"		r.op = 1;\n"
+	"		r.source = args->file;\n"
+	"		memcpy(&r.target, &args->buffer, 8);\n"
+	"		r.offset = args->offset;\n"
+	"		r.bytes = args->bytes;\n"
+	"		r.buffer_offset = (uint32_t)args->offset;\n"
+	"		e = mk_io_request(task, &r, &next.at);\n"
+	"		if (e && e != -MK_EFULL)\n"
+	"			return e;\n"
+	"		next.asked = !e;\n"
+	"		return mk_yield(task, &next, sizeof(next));\n"
+	"	}\n"
+	"	e = mk_io_answer(task, args->at, &moved);\n"
+	"	if (e == 0)\n"
+	"		return mk_yield(task, &next, sizeof(next));\n"
+	"	data = mk_read_at(task, args->buffer, args->offset,\n"
+	"			  args->bytes);\n"
+	"	if (e < 0 || !data)\n"
+	"		return e < 0 ? e : mk_fail(task);\n"
+	"	for (uint32_t i = 0; i < moved; i++)\n"
+	"		sum += data[i];\n"
+	"	mk_value(task, sum);\n"
+	"	return e;\n"
 	"}\n";
+
+struct fetch {
+	uint64_t file;
+	struct mk_ref buffer;
+	uint64_t offset, at;
+	uint32_t bytes, asked;
+};
 
 struct ask {
 	uint32_t op, buffer_offset;
@@ -282,6 +325,33 @@ static void prefetch(struct conform *c)
 	end(&r);
 }
 
+/* Many more slots than workers wait for their bytes at once, with fewer places
+ * in the IO queue than slots: none blocks another, each gets its own. */
+static void waits(struct conform *c)
+{
+	struct rig r = begin(c->ctx, MK_IO_THREAD, 16, MK_BUFFER_HOST);
+	struct mk_completion done;
+	uint64_t sum;
+
+	for (uint64_t i = 0; i < 40; i++) {
+		struct fetch f = { .file = r.file,
+				   .buffer = mk_buffer_ref(r.buffer),
+				   .offset = i * PAGE, .bytes = PAGE };
+
+		support_submit(r.q, opcode(c->ctx, "fetch"), i, &f,
+			       sizeof(f));
+	}
+	for (unsigned n = 0; n < 40; n++) {
+		done = support_reap(r.q);
+		assert_int_equal(done.result, MK_IO_DONE);
+		sum = 0;
+		for (unsigned i = 0; i < PAGE; i++)
+			sum += r.data[done.user_data * PAGE + i];
+		assert_int_equal(done.value, sum);
+	}
+	end(&r);
+}
+
 static void fences(struct conform *c)
 {
 	struct rig r = begin(c->ctx, 0, 64, 0);
@@ -435,6 +505,7 @@ int main(void)
 		{ "writes", writes },
 		{ "short reads", short_reads },
 		{ "prefetch", prefetch },
+		{ "waits by yielding", waits },
 		{ "fences", fences },
 		{ "files refused", files_refused },
 		{ "ranges refused", ranges_refused },

@@ -60,7 +60,16 @@ struct file {
 	bool ended;
 };
 
+struct writer {
+	pthread_t thread;
+	int fd;
+	const struct file *f;
+	unsigned step;
+};
+
 struct rig {
+	struct writer writer[16]; /* joined at the end */
+	unsigned writers;
 	struct mk_ctx *ctx;
 	struct mk_stream *s;
 	struct mk_stream_params p;
@@ -109,6 +118,8 @@ static void start(struct rig *r)
 static void end(struct rig *r)
 {
 	assert_int_equal(mk_stream_destroy(r->s, SUPPORT_NS), 0);
+	for (unsigned i = 0; i < r->writers; i++)
+		pthread_join(r->writer[i].thread, NULL);
 	for (unsigned i = 0; i < r->files; i++) {
 		unlink(r->file[i].path);
 		test_free(r->file[i].data);
@@ -331,13 +342,6 @@ static void descriptors(struct conform *c)
 
 /* ---- pipes and sockets -------------------------------------------------- */
 
-struct writer {
-	pthread_t thread;
-	int fd;
-	const struct file *f;
-	unsigned step;
-};
-
 static void *write_all(void *arg)
 {
 	struct writer *w = arg;
@@ -360,11 +364,10 @@ static void pipes_with(struct mk_ctx *ctx, uint32_t flags, bool sockets)
 	static const uint64_t bytes[] = { 0, 1, CHUNK - 1, CHUNK, CHUNK + 1,
 					  7 * CHUNK + 9, 150000 };
 	struct rig *r = begin(ctx, flags, 10);
-	struct writer w[14];
-	unsigned n = 0;
 
 	start(r);
 	for (unsigned i = 0; i < 14; i++) {
+		struct writer *w = &r->writer[r->writers];
 		struct file *f;
 		int fd[2];
 
@@ -379,15 +382,13 @@ static void pipes_with(struct mk_ctx *ctx, uint32_t flags, bool sockets)
 		assert_int_equal(mk_stream_add_fd(r->s, fd[0],
 						  (uint64_t)(f - r->file)), 0);
 		close(fd[0]);
-		w[n] = (struct writer){ .fd = fd[1], .f = f,
-					.step = i % 4 ? 1000 : 30000 };
-		assert_int_equal(pthread_create(&w[n].thread, NULL, write_all,
-						&w[n]), 0);
-		n++;
+		*w = (struct writer){ .fd = fd[1], .f = f,
+				      .step = i % 4 ? 1000 : 30000 };
+		assert_int_equal(pthread_create(&w->thread, NULL, write_all,
+						w), 0);
+		r->writers++;
 	}
 	finish(r);
-	for (unsigned i = 0; i < n; i++)
-		pthread_join(w[i].thread, NULL);
 }
 
 static void pipes(struct conform *c)
