@@ -178,7 +178,7 @@ static void post(struct run *r, bool whole)
 		to->offset %= 1u << 20;
 	to->buffer_offset = (uint32_t)number();
 	if (whole)
-		mk_store_release(mk_io_word(to), (uint32_t)(at + 1));
+		mk_store_release(mk_io_word(to), MK_IO_STAMP(at));
 	mk_store_release(&r->shared->posted, at + 1);
 }
 

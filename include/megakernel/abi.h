@@ -369,6 +369,12 @@ struct mk_io_queue {
 	uint64_t reserved[2];
 };
 
+/* The stamp of request number `at`: never 0. */
+#define MK_IO_STAMP(at)                                             \
+	((((at) + 1u) & 0x7fffffffu) ?                              \
+		 (uint32_t)(((at) + 1u) & 0x7fffffffu) : 0x40000000u)
+#define MK_IO_SEEN 0x80000000u /* nobody waits for the answer any more */
+
 struct mk_io_record {
 	uint32_t op;      /* enum mk_io_op */
 	uint32_t buffer_offset; /* bytes, in the buffer */
@@ -381,7 +387,7 @@ struct mk_io_record {
 	/* One aligned word, stored whole, so that an answer can be told from
 	 * that to a later request: handler store-release, last; then host
 	 * store-release; handlers load-acquire. */
-	uint32_t stamp;   /* low half of (posted + 1); 0: being written */
+	uint32_t stamp;   /* MK_IO_STAMP, MK_IO_SEEN; 0: being written */
 	int32_t status;   /* enum mk_io_status, or a negated code */
 };
 

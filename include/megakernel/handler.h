@@ -623,18 +623,10 @@ MK_FN int32_t mk_io_claim(struct mk_task *task, uint64_t *place)
 	return MK_OK;
 }
 
-/**
- * Ask the host for bytes of a file (megakernel/io.h). Of *request the fields
- * op, tag, source, target, offset, bytes and buffer_offset count; the rest is
- * filled in. By one lane.
- *
- * @param at  the request's number, for mk_io_answer(). It may be kept, and
- *            looked at by another slot.
- *
- * @return MK_OK, or -MK_EFULL: the request was refused and counted.
- */
-MK_FN int32_t mk_io_request(struct mk_task *task,
-			    const struct mk_io_record *request, uint64_t *at)
+/* Post; `seen` is MK_IO_SEEN if nobody will look for the answer. */
+MK_FN int32_t mk_io_put(struct mk_task *task,
+			const struct mk_io_record *request, uint32_t seen,
+			uint64_t *at)
 {
 	struct mk_io_record *r;
 	uint64_t place;
@@ -655,19 +647,37 @@ MK_FN int32_t mk_io_request(struct mk_task *task,
 	r->offset = request->offset;
 	r->buffer_offset = request->buffer_offset;
 	r->ticket = task->ticket;
-	mk_store_release_word(mk_io_word(r), (uint32_t)(place + 1));
+	mk_store_release_word(mk_io_word(r), MK_IO_STAMP(place) | seen);
 	task->dirty = 1;
 	*at = place;
 	return MK_OK;
 }
 
-/** The same, for who never looks at the answer. */
+/**
+ * Ask the host for bytes of a file (megakernel/io.h). Of *request the fields
+ * op, tag, source, target, offset, bytes and buffer_offset count; the rest is
+ * filled in. By one lane. It takes a place in the IO queue until
+ * mk_io_answer() has told the answer, or the slot has ended.
+ *
+ * @param at  the request's number, for mk_io_answer(). It may be kept, and
+ *            looked at by another slot.
+ *
+ * @return MK_OK, or -MK_EFULL: the request was refused and counted. Look at
+ *         answers, or yield.
+ */
+MK_FN int32_t mk_io_request(struct mk_task *task,
+			    const struct mk_io_record *request, uint64_t *at)
+{
+	return mk_io_put(task, request, 0, at);
+}
+
+/** The same, for who never looks at the answer: its place is free with it. */
 MK_FN int32_t mk_io_post(struct mk_task *task,
 			 const struct mk_io_record *request)
 {
 	uint64_t at;
 
-	return mk_io_request(task, request, &at);
+	return mk_io_put(task, request, MK_IO_SEEN, &at);
 }
 
 /**
@@ -684,9 +694,9 @@ MK_FN int32_t mk_io_post(struct mk_task *task,
  * @retval -MK_EACCESS  the file, or the buffer, is not for this.
  * @retval -MK_EARGS    no such operation.
  * @retval -MK_ERANGE   the range lies outside the buffer, or the largest file.
- * @retval -MK_ESTALE   ... the buffer's handle, or: as many requests as the
- *                      queue has records were posted since, and this answer
- *                      is gone.
+ * @retval -MK_ESTALE   ... the buffer's handle, or: the answer was told, or the
+ *                      slot that asked has ended, and as many requests as the
+ *                      queue has records were posted since: it is gone.
  * @retval -MK_EFOREIGN, -MK_EVOLATILE  as for the buffer elsewhere.
  * @retval -MK_EFULL    the task has no IO queue.
  * @retval -EIO ...     as pread(2) and pwrite(2) fail.
@@ -694,7 +704,7 @@ MK_FN int32_t mk_io_post(struct mk_task *task,
 MK_FN int32_t mk_io_answer(struct mk_task *task, uint64_t at, uint64_t *bytes)
 {
 	struct mk_io_record *r;
-	uint64_t word, moved;
+	uint64_t word, seen, moved;
 
 	if (!task->io)
 		return -MK_EFULL;
@@ -702,14 +712,19 @@ MK_FN int32_t mk_io_answer(struct mk_task *task, uint64_t at, uint64_t *bytes)
 	r += at & (task->io_capacity - 1u);
 	/* pairs with the store-release of mk_queue_io_answer() */
 	word = mk_load(mk_io_word(r));
-	if ((uint32_t)word != (uint32_t)(at + 1))
+	if (((uint32_t)word & ~MK_IO_SEEN) != MK_IO_STAMP(at))
 		return -MK_ESTALE;
 	if (!(word >> 32))
 		return MK_IO_OPEN;
 	/* acquire: if these are the bytes of a later request, so is the word */
 	moved = mk_load(&r->bytes);
-	if (mk_load(mk_io_word(r)) != word)
+	seen = mk_load(mk_io_word(r));
+	if ((seen | MK_IO_SEEN) != (word | MK_IO_SEEN))
 		return -MK_ESTALE;
+	/* the host has done with the word; if the place was taken again it is
+	 * another, and stays */
+	if (!(seen & MK_IO_SEEN))
+		mk_compare_swap(mk_io_word(r), seen, seen | MK_IO_SEEN);
 	if (bytes)
 		*bytes = moved;
 	return (int32_t)(word >> 32);

@@ -7,7 +7,12 @@
 #include "base/order.h"
 #include "queue/queue.h"
 
-enum asked { ASKED_NO = 0, ASKED_TAKEN = 1, ASKED_ANSWERED = 2 };
+enum asked {
+	ASKED_NO = 0,
+	ASKED_TAKEN = 1,
+	ASKED_ANSWERED = 2, /* and maybe not looked at */
+	ASKED_OVER = 3
+};
 
 static struct mk_io_record *record_at(const struct mk_queue *q, uint64_t at)
 {
@@ -21,12 +26,36 @@ static uint8_t *state_of(struct mk_queue *q, uint64_t at)
 	return &q->asked_state[at & (q->desc.io_records - 1)];
 }
 
+/* A slot that is not in flight has ended, whatever number it is. */
+static bool slot_ended(const struct mk_queue *q, uint64_t ticket)
+{
+	uint64_t head, tail = mk_load_acquire(&q->tail);
+
+	if (mk_queue_answered(q, ticket))
+		return true;
+	/* loaded afterwards: an index that went on has left it behind */
+	head = mk_load_acquire(&q->head);
+	return ticket - head >= tail - head;
+}
+
+/* Whoever was to look at the answer has done so, or never will. */
+static bool over(const struct mk_queue *q, uint64_t at, uint8_t state)
+{
+	struct mk_io_record *r = record_at(q, at);
+
+	if (state != ASKED_ANSWERED)
+		return state == ASKED_OVER;
+	/* pairs with the exchange of mk_io_answer() */
+	return mk_load_acquire(mk_io_word(r)) & MK_IO_SEEN ||
+	       slot_ended(q, mk_load_relaxed(&r->ticket));
+}
+
 /* Places are freed in order: what handlers post next goes there. */
 static void free_answered(struct mk_queue *q)
 {
 	uint64_t at = q->asked_freed;
 
-	while (*state_of(q, at) == ASKED_ANSWERED) {
+	while (over(q, at, *state_of(q, at))) {
 		*state_of(q, at) = ASKED_NO;
 		at++;
 	}
@@ -45,7 +74,8 @@ static bool copy_out(const struct mk_queue *q, uint64_t at,
 	uint64_t source, target;
 
 	/* pairs with the store-release of mk_io_request() */
-	if ((uint32_t)mk_load_acquire(mk_io_word(r)) != (uint32_t)(at + 1))
+	if (((uint32_t)mk_load_acquire(mk_io_word(r)) & ~MK_IO_SEEN) !=
+	    MK_IO_STAMP(at))
 		return false;
 	source = mk_load_relaxed(&r->source);
 	target = mk_load_relaxed(&r->target);
@@ -104,7 +134,7 @@ int mk_queue_io_take(struct mk_queue *q, struct mk_io_asked *out, unsigned n)
 			have++;
 		} else if (*state == ASKED_NO && (int64_t)(q->asked_gone - at)
 			   > 0) {
-			*state = ASKED_ANSWERED;
+			*state = ASKED_OVER;
 		}
 		whole = whole && *state != ASKED_NO;
 		if (whole)
@@ -118,6 +148,7 @@ int mk_queue_io_answer(struct mk_queue *q, uint64_t at, int32_t status,
 		       uint64_t bytes)
 {
 	struct mk_io_record *r = record_at(q, at);
+	uint32_t seen;
 
 	if (!q->asked_state || at - q->asked_freed >= q->desc.io_records ||
 	    *state_of(q, at) != ASKED_TAKEN)
@@ -130,8 +161,9 @@ int mk_queue_io_answer(struct mk_queue *q, uint64_t at, int32_t status,
 				    "status is 0, which means open");
 	mk_store_relaxed(&r->bytes, bytes);
 	/* pairs with the load-acquire of mk_io_answer() */
+	seen = (uint32_t)mk_load_relaxed(mk_io_word(r)) & MK_IO_SEEN;
 	mk_store_release(mk_io_word(r), (uint64_t)(uint32_t)status << 32 |
-						(uint32_t)(at + 1));
+						MK_IO_STAMP(at) | seen);
 	*state_of(q, at) = ASKED_ANSWERED;
 	free_answered(q);
 	return 0;
