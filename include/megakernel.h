@@ -131,6 +131,16 @@ enum mk_recovery {
 	MK_RECOVERY_BUDGET = 3  /* restarts_max in restart_window_ns */
 };
 
+/** Do workers say in the shared memory which slot they run? */
+enum mk_heartbeat {
+	MK_HEARTBEAT_ON = 0,
+	/* No: to measure what it costs. Then nobody knows which slots had
+	 * begun when the device is lost: every one that was claimed counts as
+	 * begun. A slot is found to hang only if a worker is idle beside it,
+	 * and the record of evidence names none. */
+	MK_HEARTBEAT_OFF = 1
+};
+
 struct mk_ctx_params {
 	uint32_t size;          /* sizeof(struct mk_ctx_params) */
 	uint32_t isolation;     /* enum mk_isolation */
@@ -184,6 +194,9 @@ struct mk_ctx_params {
 				 * files here; NULL: mk_ctx_evidence() only */
 	uint32_t made_mode;     /* enum mk_made_mode; megakernel/made.h */
 	uint32_t made_entries;  /* 0: MK_MADE_ENTRIES */
+
+	uint32_t heartbeat;     /* enum mk_heartbeat */
+	uint32_t reserved;      /* 0 */
 };
 
 /**

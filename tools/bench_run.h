@@ -87,6 +87,7 @@ int bench_queues(struct bench *b);
 int bench_flow(struct bench *b);
 int bench_process(struct bench *b);
 int bench_wake(struct bench *b);
+int bench_beats(struct bench *b);
 
 /* With b->cuda. */
 int bench_cuda_launch(struct bench *b);

@@ -39,6 +39,7 @@ static const struct bench_section {
 	{ "process", "Resident: the engine in another process", 0,
 	  bench_process },
 	{ "wake", "Wake-up from park", 0, bench_wake },
+	{ "beats", "What it costs to be looked after", 0, bench_beats },
 	{ "power", "Power and use of the device", NEEDS_DEVICE, bench_power },
 };
 

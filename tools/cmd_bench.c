@@ -25,7 +25,7 @@ static const char help[] =
 	"  --engine NAME       'cpu' or 'cuda' (see 'megakernel info')\n"
 	"  --only NAME,...     these sections alone: cold, launch, graph, copy,\n"
 	"                      saxpy, trip, stream, batch, rows, width, queues,\n"
-	"                      flow, process, wake, power; on the engine\n"
+	"                      flow, process, wake, beats, power; on the engine\n"
 	"                      'cpu' without launch, graph, copy and power\n"
 	"  --workers N         workers of the engine, and threads of every peer;\n"
 	"                      default: the cores but one\n"

@@ -147,6 +147,11 @@ static int ctx_params(struct mk_ctx_params *p,
 		return bad("shared_bytes", p->shared_bytes, "at most 4 GiB");
 	if (p->heap_bytes > 1ull << 46)
 		return bad("heap_bytes", p->heap_bytes, "at most 64 TiB");
+	if (p->heartbeat > MK_HEARTBEAT_OFF)
+		return bad("heartbeat", p->heartbeat,
+			   "a value of enum mk_heartbeat");
+	if (p->reserved)
+		return bad("reserved", p->reserved, "0");
 	if (p->made_mode > MK_MADE_FIXED)
 		return bad("made_mode", p->made_mode,
 			   "a value of enum mk_made_mode");
@@ -465,6 +470,7 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->config.windows = p->buffers_max + 1; /* index 0 is none */
 	ctx->config.scratch_bytes = p->scratch_bytes;
 	ctx->config.idle_ns = p->idle_ns;
+	ctx->config.heartbeat = p->heartbeat;
 	ctx->config.made_mode = p->made_mode;
 	ctx->config.made_entries = p->made_entries;
 	ctx->config.shared_bytes = p->shared_bytes;

@@ -180,7 +180,8 @@ enum mk_loss_cause mk_loss_take(struct mk_ctx *ctx, struct mk_error *why)
 
 	pthread_mutex_lock(&ctx->list_lock);
 	pthread_mutex_lock(&ctx->error_lock);
-	loss->exact = ctx->real->traits & MK_TRAIT_NAMES_ALL;
+	loss->exact = ctx->real->traits & MK_TRAIT_NAMES_ALL &&
+		      ctx->config.heartbeat == MK_HEARTBEAT_ON;
 	loss->attributed = loss->crashed = loss->all_suspect = false;
 	loss->count = 0;
 	was_blamed = loss->blamed.code != 0;

@@ -38,6 +38,8 @@ struct mk_engine_config {
 						 * 0: the engine's own */
 	uint32_t cache;         /* enum mk_engine_cache, of compiled code */
 	uint32_t made_entries;  /* of made work; never 0 */
+	uint32_t heartbeat;     /* enum mk_heartbeat */
+	uint32_t reserved;
 	char cache_dir[MK_CACHE_DIR_BYTES];
 };
 

@@ -8,7 +8,7 @@
 #include "base/error.h"
 
 MK_ASSERT_SIZE(struct mk_message_head, 48);
-MK_ASSERT_SIZE(struct mk_engine_config, 72 + MK_CACHE_DIR_BYTES);
+MK_ASSERT_SIZE(struct mk_engine_config, 80 + MK_CACHE_DIR_BYTES);
 MK_ASSERT_SIZE(struct mk_queue_desc, 80);
 MK_ASSERT_SIZE(struct mk_buffer_desc, 112);
 MK_ASSERT_SIZE(struct mk_opcode_map, 56);
@@ -161,6 +161,9 @@ static int check_hello(const struct mk_message_hello *m)
 	    c->made_entries > MK_MADE_ENTRIES_MAX)
 		return refuse(op, "made_mode is %" PRIu32 ", made_entries %"
 			      PRIu32, c->made_mode, c->made_entries);
+	if (c->heartbeat > MK_HEARTBEAT_OFF || c->reserved)
+		return refuse(op, "heartbeat is %" PRIu32 ", reserved %" PRIu32,
+			      c->heartbeat, c->reserved);
 	if (c->cache > MK_CACHE_DIR)
 		return refuse(op, "cache is %" PRIu32, c->cache);
 	if ((c->cache == MK_CACHE_DIR) !=

@@ -147,6 +147,7 @@
 	F(mk_engine_config, native_context) \
 	F(mk_engine_config, native_stream) \
 	F(mk_engine_config, cache) F(mk_engine_config, made_entries) \
+	F(mk_engine_config, heartbeat) F(mk_engine_config, reserved) \
 	F(mk_engine_config, cache_dir) \
 	S(mk_message_target) F(mk_message_target, index) \
 	F(mk_message_target, reserved) \

@@ -263,13 +263,51 @@ static void destroyed(void **state)
 	support_threads_are(threads);
 }
 
+/* Workers that say nothing: what was claimed counts as begun, what was not
+ * runs, and the record names no slot. */
+static void silent(void **state)
+{
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx;
+	struct mk_queue *q;
+	char text[8192];
+	uint16_t bad;
+
+	(void)state;
+	p.workers = 1;
+	p.heartbeat = MK_HEARTBEAT_OFF;
+	ctx = support_ctx_with(&p);
+	q = support_queue(ctx, 64);
+	bad = rig_load(ctx);
+	for (unsigned lap = 0; lap < 2; lap++) {
+		rig_submit(q, bad, 1, 0, BAD_DEAF, 2);
+		rig_await_word(q, 2, lap + 1);
+		rig_submit(q, bad, 2, 0, BAD_NOT, 3);
+		if (lap)
+			kill_worker(ctx);
+		else /* a crash that nobody notes down */
+			kill(rig_worker(ctx), SIGSEGV);
+		assert_int_equal(support_reap(q).result, -MK_EMAYRUN);
+		assert_int_equal(support_reap(q).result, 7);
+		assert_int_equal(rig_word(q, 3), lap + 1);
+		assert_true(mk_ctx_evidence(ctx, MK_EVIDENCE_TEXT, text,
+					    sizeof(text)) > 0);
+		assert_null(strstr(text, "running"));
+	}
+	support_queue_end(q);
+	support_ctx_end(ctx);
+	p.heartbeat = 2;
+	assert_int_equal(mk_ctx_create(&p, &ctx), -EINVAL);
+	support_error(-EINVAL, "params.heartbeat", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(params),     cmocka_unit_test(off),
 		cmocka_unit_test(once),	      cmocka_unit_test(budget),
 		cmocka_unit_test(no_program), cmocka_unit_test(commands),
-		cmocka_unit_test(destroyed),
+		cmocka_unit_test(destroyed),  cmocka_unit_test(silent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

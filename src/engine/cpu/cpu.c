@@ -163,6 +163,7 @@ static int worker_init(struct mk_engine *e, uint32_t i)
 
 	w->engine = e;
 	w->index = i;
+	w->silent = e->config.heartbeat == MK_HEARTBEAT_OFF;
 	w->block = (struct mk_worker_block *)(e->region.base +
 					      e->region.workers_offset) + i;
 	/* the worker before us may have died in a handler; counts go on */

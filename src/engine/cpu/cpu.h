@@ -63,6 +63,7 @@ struct cpu_worker {
 	uint32_t index;
 	bool started;
 	uint32_t runs;   /* what `running` of the block says */
+	bool silent;     /* it says nothing: MK_HEARTBEAT_OFF */
 	void *signal_stack; /* fault.c; NULL: none */
 	uint32_t epoch;  /* last seen; store-release */
 	uint32_t exited; /* store-release */

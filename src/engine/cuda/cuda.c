@@ -168,6 +168,7 @@ static void shape(struct mk_engine *e)
 	e->launch.warps = e->warps;
 	e->launch.window_count = e->config.windows;
 	e->launch.idle_ns = e->config.idle_ns;
+	e->launch.silent = e->config.heartbeat == MK_HEARTBEAT_OFF;
 }
 
 /* Found by measuring; MEGAKERNEL_CUDA_TUNING="window=512,nap_ns=100" tries

@@ -176,6 +176,8 @@ struct mkd_launch {
 	uint32_t pending;        /* another one waits: before the first slot */
 	uint32_t number;         /* of this launch */
 	uint32_t go;             /* workers need not wait for the monitor */
+	uint32_t silent;         /* workers do not say what they run */
+	uint32_t reserved;
 	struct mkd_tuning tuning;
 };
 
@@ -187,6 +189,6 @@ MK_ASSERT_SIZE(struct mkd_state, 128 + 2 * MK_OPCODES);
 MK_ASSERT_AT(struct mkd_mail, clock_ns, 16);
 MK_ASSERT_AT(struct mkd_mail, ack, 64);
 MK_ASSERT_AT(struct mkd_mail, payload, 128);
-MK_ASSERT_SIZE(struct mkd_launch, 160);
+MK_ASSERT_SIZE(struct mkd_launch, 168);
 
 #endif

@@ -355,14 +355,17 @@ MKD_FN void mkd_announce(struct mkd_warp *w, const struct mkd_slot *s,
 		u.y = (uint32_t)(s->ticket >> 32);
 		u.z = w->queue_index;
 		u.w = s->opcode;
-		mkd_store16((uint64_t)b, u);
-		mkd_store64(&b->started_ns, mkd_now_ns(w));
+		if (!mkd_launched.silent) {
+			mkd_store16((uint64_t)b, u);
+			mkd_store64(&b->started_ns, mkd_now_ns(w));
+		}
 		/* before we stop looking at orders */
 		mkd_store32(&w->me->busy, w->place + 1u);
 	} else {
 		mkd_store32(&w->me->busy, 0);
 	}
-	mkd_store32(&b->running, begin);
+	if (!mkd_launched.silent)
+		mkd_store32(&b->running, begin);
 	if (!begin)
 		/* Dekker with mkd_wait_workers(): we say that we are back,
 		 * then look at queues and orders */
