@@ -50,6 +50,16 @@ static bool begun(const struct mk_queue *q, uint64_t t)
 	       (0x10000u | MK_MARK(t, q->shift));
 }
 
+/* What is kept of a slot that had begun in a process that was lost and runs
+ * again: its ticket, and whether it was suspected. One of the queue's ring at
+ * that index before has another ticket. */
+#define STRUCK 1u
+
+static uint64_t began_before(uint64_t t)
+{
+	return (t + 1) << 1;
+}
+
 /* What the loss meant for a slot without an answer: MK_ENOTRUN, or what it
  * ends with if it may not run again. */
 static int fate(const struct mk_queue *q, uint64_t t, bool *suspect)
@@ -69,11 +79,22 @@ static int fate(const struct mk_queue *q, uint64_t t, bool *suspect)
 	return n->code;
 }
 
+/* The same when nothing runs any more. One that was to run again, and did not
+ * come to it, had run before all the same. */
+static int last_fate(const struct mk_queue *q, uint64_t t)
+{
+	bool suspect;
+	int code = fate(q, t, &suspect);
+
+	return code == MK_ENOTRUN && (q->strikes[t & q->mask] & ~1ull) ==
+					     began_before(t) ?
+		       MK_EMAYRUN : code;
+}
+
 unsigned mk_queue_end_lost(struct mk_queue *q)
 {
 	uint64_t head, tail;
 	unsigned n = 0;
-	bool suspect;
 
 	pthread_mutex_lock(&q->loss_lock);
 	head = mk_load_acquire(&q->head);
@@ -85,7 +106,7 @@ unsigned mk_queue_end_lost(struct mk_queue *q)
 			if (!mk_queue_published(q, t) ||
 			    mk_queue_answered(q, t))
 				continue;
-			answer(q, t, fate(q, t, &suspect));
+			answer(q, t, last_fate(q, t));
 			n++;
 		}
 	}
@@ -117,11 +138,12 @@ static int verdict(struct mk_queue *q, uint64_t t)
 		return 0;
 	if (!(slot->flags & MK_SLOT_IDEMPOTENT))
 		return code;
-	if (!suspect)
-		return 0;
-	if (q->strikes[index] == t + 1)
+	if (suspect && q->strikes[index] == (began_before(t) | STRUCK))
 		return MK_EPOISON;
-	q->strikes[index] = t + 1;
+	if (suspect)
+		q->strikes[index] = began_before(t) | STRUCK;
+	else if (q->strikes[index] != (began_before(t) | STRUCK))
+		q->strikes[index] = began_before(t);
 	return 0;
 }
 

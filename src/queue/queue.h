@@ -117,8 +117,8 @@ struct mk_queue {
 				* asked first; under list_lock */
 	uint64_t loss_claim;       /* tickets below it had been claimed */
 	bool loss_seen;            /* loss_claim is set */
-	uint64_t *strikes; /* by index: 1 + the ticket that was running in a
-			    * process that was lost; under loss_lock */
+	uint64_t *strikes; /* by index: the ticket that had begun in a process
+			    * that was lost, see lost.c; under loss_lock */
 	/* by index: 1 + the ticket that waited in vain, for which the reaper
 	 * finds -EDEADLK; NULL until there is one. Stored (release) by the
 	 * keeper, under loss_lock */

@@ -206,6 +206,42 @@ static void no_program(void **state)
 	assert_int_equal(support_children(), 0);
 }
 
+/* It had begun, was to run again, and nothing came that could run it: it may
+ * not be said that it did not run. One behind it never began. */
+static void never_again(void **state)
+{
+	char path[] = "/tmp/mk-worker-XXXXXX", real[4096];
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx;
+	struct mk_queue *q;
+	uint16_t bad;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	unlink(path);
+	assert_non_null(realpath(getenv("MEGAKERNEL_WORKER"), real));
+	assert_int_equal(symlink(real, path), 0);
+	p.worker_path = path;
+	p.workers = 1;
+	p.recovery = MK_RECOVERY_ONCE;
+	ctx = support_ctx_with(&p);
+	q = support_queue(ctx, 4);
+	bad = rig_load(ctx);
+	rig_submit(q, bad, 1, MK_SLOT_IDEMPOTENT, BAD_DEAF, 2);
+	rig_await_word(q, 2, 1);
+	rig_submit(q, bad, 2, MK_SLOT_IDEMPOTENT, BAD_NOT, 3);
+	assert_int_equal(unlink(path), 0);
+	kill_worker(ctx);
+	assert_int_equal(support_reap(q).result, -MK_EMAYRUN);
+	assert_int_equal(support_reap(q).result, -MK_ENOTRUN);
+	assert_int_equal(rig_word(q, 2), 1);
+	assert_int_equal(rig_word(q, 3), 0);
+	support_queue_end(q);
+	support_ctx_end(ctx);
+}
+
 /* Commands that meet the loss wait, and succeed. */
 static void commands(void **state)
 {
@@ -308,6 +344,7 @@ int main(void)
 		cmocka_unit_test(once),	      cmocka_unit_test(budget),
 		cmocka_unit_test(no_program), cmocka_unit_test(commands),
 		cmocka_unit_test(destroyed),  cmocka_unit_test(silent),
+		cmocka_unit_test(never_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
