@@ -22,7 +22,6 @@
  *   BROKEN_NAME_LATE    the block is written when the handler has begun
  *   BROKEN_ANSWER_LATE  the next slot is named before the last is answered
  *   BROKEN_CLAIM        the new engine goes on where the old one had claimed
- *   BROKEN_NOT_SKIPPED  it runs again what has its answer
  *   BROKEN_FORGET       what the old block said outlives its settlement
  *   BROKEN_FORGET_RUN   what was to run again, and did not, counts as not run
  *   BROKEN_BLIND        alive, although the new process was lost meanwhile
@@ -39,6 +38,9 @@
 #ifndef BATCH
 #define BATCH 2                  /* slots that are claimed at once */
 #endif
+#ifndef WORKERS
+#define WORKERS 1                /* of a process */
+#endif
 #define NONE 255
 
 mtype = { ALIVE, RETURNING, LOST };
@@ -48,7 +50,7 @@ mtype = { NOTHING, OK, NOT_RUN, MAY_RUN, POISON };
 bool published[SLOTS];
 mtype answer[SLOTS] = NOTHING;
 byte claim;
-byte named = NONE;               /* the worker's block */
+byte named[WORKERS] = NONE;      /* the blocks of the workers */
 bool waiters;
 byte event;                      /* goes round later than anybody sleeps */
 
@@ -69,6 +71,7 @@ bool dying;
 byte process;                    /* number of the one there is or was last */
 byte watched;                    /* of the one whose end was seen last */
 byte runs[SLOTS];
+byte names[SLOTS];               /* times that a worker said it begins it */
 
 #define RAN_WELL(t) (runs[t] <= 1 || ((t) == 0 && runs[t] == 2))
 
@@ -76,6 +79,7 @@ inline give(t, what)
 {
 	assert(answer[t] == NOTHING);
 	assert(what != NOT_RUN || runs[t] == 0);
+	assert(what != POISON || names[t] == 2);
 	answer[t] = what
 }
 
@@ -89,11 +93,8 @@ inline wake_all()
 /* Nothing that it does happens after it is gone. */
 #define HERE (up && process == me)
 
-#ifdef BROKEN_NOT_SKIPPED
-#define SKIPPED(t) false
-#else
+/* Passed over by an engine that was started after it was answered. */
 #define SKIPPED(t) ((t) < skip_until && answer[t] != NOTHING)
-#endif
 
 /* The handler begins, and has its effect. */
 inline begin()
@@ -102,7 +103,7 @@ inline begin()
 	assert(RAN_WELL(t))
 }
 
-proctype engine(byte me)
+proctype engine(byte me, w)
 {
 	byte t, last;
 	bool wanted;
@@ -127,14 +128,16 @@ end:	do
 #ifdef BROKEN_NAME_LATE
 		begin()
 #else
-		named = t
+		named[w] = t;
+		names[t]++
 #endif
 	      };
 	      if
 	      :: !HERE -> goto gone
 	      :: atomic { HERE ->
 #ifdef BROKEN_NAME_LATE
-		named = t
+		named[w] = t;
+		names[t]++
 #else
 		begin()
 #endif
@@ -142,7 +145,7 @@ end:	do
 	      fi;
 #ifdef BROKEN_ANSWER_LATE
 	      if
-	      :: atomic { HERE && t + 1 < last -> named = t + 1 }
+	      :: atomic { HERE && t + 1 < last -> named[w] = t + 1 }
 	      :: HERE && t + 1 == last
 	      :: !HERE -> goto gone
 	      fi;
@@ -170,6 +173,14 @@ end:	do
 gone:	skip
 }
 
+inline start_workers()
+{
+	run engine(process, 0);
+#if WORKERS > 1
+	run engine(process, 1)
+#endif
+}
+
 /* Death begins, and is over later: meanwhile its threads, or the device, may
  * still do something. */
 proctype killer()
@@ -177,7 +188,7 @@ proctype killer()
 	do
 	:: atomic { up && !dying -> dying = true }
 	:: atomic { up && dying -> up = false; dying = false }
-	:: finished -> break
+	:: !dying -> break /* enough */
 	od
 }
 
@@ -193,14 +204,21 @@ proctype killer()
  * under a lock that all have who look at the one and the other. */
 proctype watcher()
 {
+	byte k;
+
 	do
 	:: atomic { process > watched && ENDED ->
 		watched = process;
-		if
-		:: named != NONE && answer[named] == NOTHING ->
-			begun[named] = true
-		:: else
-		fi;
+		k = 0;
+		do
+		:: k < WORKERS && named[k] != NONE &&
+		   answer[named[k]] == NOTHING ->
+			begun[named[k]] = true;
+			k++
+		:: k < WORKERS && (named[k] == NONE ||
+				   answer[named[k]] != NOTHING) -> k++
+		:: k == WORKERS -> k = 0; break
+		od;
 		losses++;
 		lost = RETURNING
 	   }
@@ -249,7 +267,11 @@ inline settle()
 	:: t < SLOTS -> begun[t] = false; t++
 	:: t == SLOTS -> break
 	od;
-	named = NONE;
+	t = 0;
+	do
+	:: t < WORKERS -> named[t] = NONE; t++
+	:: t == WORKERS -> break
+	od;
 #endif
 	t = 0;
 	first = 0
@@ -280,7 +302,7 @@ proctype keeper()
 		process++;
 		up = true;
 		dying = false;
-		run engine(process)
+		start_workers()
 	      };
 	      atomic {
 		if
@@ -379,7 +401,7 @@ init
 	atomic {
 		process = 1;
 		up = true;
-		run engine(1);
+		start_workers();
 		run watcher();
 		run keeper();
 		run killer();

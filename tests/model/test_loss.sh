@@ -8,15 +8,14 @@
 holds loss -DSLOTS=1
 holds loss -DSLOTS=2 -DBUDGET=1
 
-breaks loss -DBROKEN_EARLY
-breaks loss -DBROKEN_NAME_LATE
-breaks loss -DBROKEN_ANSWER_LATE
-breaks loss -DBROKEN_CLAIM
-breaks loss -DBROKEN_NOT_SKIPPED
-breaks loss -DBROKEN_FORGET
-breaks loss -DBROKEN_FORGET_RUN
-breaks loss -DBROKEN_BLIND
-breaks loss -DBROKEN_NO_STRIKE
-breaks loss -DBROKEN_NO_WAKE
-breaks loss -DBROKEN_LOST_ASLEEP
+breaks loss -DSLOTS=2 -DBUDGET=1 -DBROKEN_EARLY
+breaks loss -DSLOTS=2 -DBUDGET=1 -DBROKEN_ANSWER_LATE
+breaks loss -DSLOTS=2 -DBUDGET=1 -DBROKEN_CLAIM
+breaks loss -DSLOTS=1 -DBROKEN_NAME_LATE
+breaks loss -DSLOTS=1 -DBROKEN_FORGET
+breaks loss -DSLOTS=1 -DBROKEN_FORGET_RUN
+breaks loss -DSLOTS=1 -DBROKEN_BLIND
+breaks loss -DSLOTS=1 -DBROKEN_NO_STRIKE
+breaks loss -DSLOTS=1 -DBROKEN_NO_WAKE
+breaks loss -DSLOTS=1 -DBROKEN_LOST_ASLEEP
 finish
