@@ -71,7 +71,8 @@ static void take_worker(struct mk_ctx *ctx, uint32_t i,
 	w->sleeps = mk_load_relaxed(&b->sleeps);
 	w->wakes = mk_load_relaxed(&b->wakes);
 	q = queue_of(ctx, w->queue);
-	if (!q || !in_flight(q, w->ticket))
+	if (!q || !in_flight(q, w->ticket) ||
+	    ctx->config.heartbeat != MK_HEARTBEAT_ON)
 		return;
 	w->phase = odd ? MK_PHASE_RUNNING : MK_PHASE_ANSWERING;
 	if (!odd && !(ctx->real->traits & MK_TRAIT_NAMES_ALL)) {

@@ -93,7 +93,8 @@ static void take_worker(struct mk_ctx *ctx, uint32_t i)
 	bool odd;
 	struct mk_named n = read_block(ctx, i, &odd);
 
-	if (n.queue == MK_NO_QUEUE)
+	if (n.queue == MK_NO_QUEUE ||
+	    ctx->config.heartbeat != MK_HEARTBEAT_ON)
 		return;
 	if (odd && nonsense(ctx, &n))
 		loss->exact = false;
