@@ -123,24 +123,6 @@ enum mk_isolation {
 				   * that crashes takes the caller with it */
 };
 
-/** What becomes of a context whose device or worker process is lost. */
-enum mk_recovery {
-	MK_RECOVERY_DEFAULT = 0, /* process: BUDGET; none: OFF */
-	MK_RECOVERY_OFF = 1,    /* it stays lost until mk_ctx_recover() */
-	MK_RECOVERY_ONCE = 2,   /* the first loss is recovered from */
-	MK_RECOVERY_BUDGET = 3  /* restarts_max in restart_window_ns */
-};
-
-/** Do workers say in the shared memory which slot they run? */
-enum mk_heartbeat {
-	MK_HEARTBEAT_ON = 0,
-	/* No: to measure what it costs. Then nobody knows which slots had
-	 * begun when the device is lost: every one that was claimed counts as
-	 * begun. A slot is found to hang only if a worker is idle beside it,
-	 * and the record of evidence names none. */
-	MK_HEARTBEAT_OFF = 1
-};
-
 struct mk_ctx_params {
 	uint32_t size;          /* sizeof(struct mk_ctx_params) */
 	uint32_t isolation;     /* enum mk_isolation */
@@ -194,7 +176,6 @@ struct mk_ctx_params {
 				 * files here; NULL: mk_ctx_evidence() only */
 	uint32_t made_mode;     /* enum mk_made_mode; megakernel/made.h */
 	uint32_t made_entries;  /* 0: MK_MADE_ENTRIES */
-
 	uint32_t heartbeat;     /* enum mk_heartbeat */
 	uint32_t reserved;      /* 0 */
 };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What it costs the healthy path that workers say what they run and somebody
- * looks after them: the same slots with all that, and with none of it, by short
- * turns, so that both see the machine as it is. The context whose turn it is not
- * sleeps; on a GPU, which has no room for two kernels, each turn has one of its
- * own.
+ * looks after them: the same slots with all that, and with none of it, by
+ * short turns, so that both see the machine as it is. The context whose turn it
+ * is not sleeps; on a GPU, which has no room for two kernels, each turn has one
+ * of its own.
  */
 #include <stdio.h>
 #include <stdlib.h>

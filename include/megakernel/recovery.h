@@ -13,6 +13,14 @@
 extern "C" {
 #endif
 
+/** What becomes of a context whose device or worker process is lost. */
+enum mk_recovery {
+	MK_RECOVERY_DEFAULT = 0, /* process: BUDGET; none: OFF */
+	MK_RECOVERY_OFF = 1,    /* it stays lost until mk_ctx_recover() */
+	MK_RECOVERY_ONCE = 2,   /* the first loss is recovered from */
+	MK_RECOVERY_BUDGET = 3  /* restarts_max in restart_window_ns */
+};
+
 /**
  * Bring a lost context back: a new worker process, the queues, buffers and
  * modules handed to it again. Buffers keep, get back or lose their content as
@@ -53,6 +61,16 @@ MK_API int mk_ctx_deadline(struct mk_ctx *ctx, uint16_t opcode, uint64_t ns);
  * @return how many unanswered slots were asked.
  */
 MK_API int64_t mk_ctx_cancel(struct mk_ctx *ctx);
+
+/** Do workers say in the shared memory which slot they run? */
+enum mk_heartbeat {
+	MK_HEARTBEAT_ON = 0,
+	/* No: to measure what it costs. Then nobody knows which slots had
+	 * begun when the device is lost: every one that was claimed counts as
+	 * begun. A slot is found to hang only if a worker is idle beside it,
+	 * and the record of evidence names none. */
+	MK_HEARTBEAT_OFF = 1
+};
 
 enum mk_evidence_format {
 	MK_EVIDENCE_TEXT = 0, /* for people */
