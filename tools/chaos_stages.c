@@ -37,10 +37,13 @@ void chaos_stages_add(struct chaos *c, enum chaos_kind kind, uint64_t t0,
 				  .at_ns = t0 - c->started_ns };
 	uint64_t *ns = new.stage_ns;
 
-	/* lost again before that: the stages are another's */
+	/* lost again before that, or something else was: the stages are
+	 * another's, but that it took long is to be seen */
 	if (stats->lost_ns < t0 || stats->recovered_ns < stats->lost_ns ||
-	    good < stats->recovered_ns)
+	    good < stats->recovered_ns) {
+		rank(&c->stages, &new);
 		return;
+	}
 	ns[CHAOS_NOTICED] = stats->lost_ns - t0;
 	for (unsigned i = 0; i < MK_STAGES; i++)
 		ns[CHAOS_ENGINE + i] = stats->recovery_stage_ns[i];
@@ -78,7 +81,8 @@ void chaos_stages_print(struct chaos *c)
 		printf("  %-13s", chaos_kinds[w->kind].name);
 		for (unsigned i = 0; i < CHAOS_STAGES; i++)
 			printf(" %8.2f", ms(w->stage_ns[i]));
-		printf("  %.2f s after the start\n", (double)w->at_ns / 1e9);
+		printf("  %.2f in all,  %.2f s after the start\n",
+		       ms(w->good_ns), (double)w->at_ns / 1e9);
 	}
 }
 
