@@ -151,6 +151,8 @@ enum chaos_ending {
 	CHAOS_END_MAY_RUN,
 	CHAOS_END_POISON,
 	CHAOS_END_REFUSED,  /* a handle or an argument, as it should */
+	CHAOS_END_UPSTREAM, /* -MK_EUPSTREAM */
+	CHAOS_END_DEADLOCK, /* -EDEADLK */
 	CHAOS_END_OTHER,
 	CHAOS_ENDINGS
 };
@@ -198,6 +200,7 @@ extern const char chaos_work_source[];
 extern const char chaos_twist_source[];
 extern const char chaos_fault_source[];
 extern const char chaos_cpu_source[];
+extern const char chaos_flow_source[];
 
 struct chaos_mix_args {
 	struct mk_ref table;
@@ -250,6 +253,18 @@ struct chaos_rows {
 	struct chaos_tally tally; /* of the slots in them */
 };
 
+/* Slots that wait for each other, have tiles, make work; a thread of its
+ * own. */
+struct chaos_flow {
+	struct chaos *chaos;
+	struct mk_queue *q;
+	struct mk_batch *batch;
+	pthread_t thread;
+	bool started;
+	uint64_t rounds; /* relaxed */
+	struct chaos_tally tally;
+};
+
 #define CHAOS_LANES 3u
 
 /* Everything that a context with a workload has. */
@@ -261,6 +276,7 @@ struct chaos_load {
 	uint16_t fault[CHAOS_KINDS];
 	struct chaos_lane lane[CHAOS_LANES];
 	struct chaos_rows rows;
+	struct chaos_flow flow;
 };
 
 /* chaos_work.c: 0 or -1, printed. */
@@ -283,6 +299,11 @@ bool chaos_load_go_on(struct chaos *c, bool still);
 int chaos_rows_open(struct chaos *c);
 int chaos_rows_start(struct chaos *c);
 void chaos_rows_close(struct chaos *c);
+
+/* chaos_flow.c */
+int chaos_flow_open(struct chaos *c);
+int chaos_flow_start(struct chaos *c);
+void chaos_flow_stop(struct chaos *c);
 
 /* ---- the run ----------------------------------------------------------- */
 

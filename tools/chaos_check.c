@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Is an answer the one there is? */
+#include <errno.h>
 #include <string.h>
 
 #include "chaos.h"
@@ -15,6 +16,8 @@ const char *const chaos_ending_name[CHAOS_ENDINGS] = {
 	[CHAOS_END_MAY_RUN] = "lost, may have run",
 	[CHAOS_END_POISON] = "lost the device twice",
 	[CHAOS_END_REFUSED] = "refused argument",
+	[CHAOS_END_UPSTREAM] = "a slot before it failed",
+	[CHAOS_END_DEADLOCK] = "waited in vain",
 	[CHAOS_END_OTHER] = "other",
 };
 
@@ -41,7 +44,12 @@ enum chaos_ending chaos_ending_of(int32_t result)
 		return CHAOS_END_POISON;
 	case -MK_EFOREIGN:
 	case -MK_ESTALE:
+	case -MK_EVOLATILE:
 		return CHAOS_END_REFUSED;
+	case -MK_EUPSTREAM:
+		return CHAOS_END_UPSTREAM;
+	case -EDEADLK:
+		return CHAOS_END_DEADLOCK;
 	default:
 		return CHAOS_END_OTHER;
 	}

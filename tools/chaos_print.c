@@ -127,6 +127,8 @@ static void print_endings(const struct chaos *c, const struct chaos_tally *t)
 	       (ull)c->load.rows.rows_ok, (ull)c->load.rows.dispatches,
 	       (ull)c->load.rows.dispatches_ok,
 	       (ull)c->load.rows.recovered);
+	printf("flows of 12 slots that wait, have tiles, make work: %llu\n",
+	       (ull)c->load.flow.rounds);
 	if (c->process)
 		printf("worker processes lost %llu (%llu crashes, %llu hangs, "
 		       "%llu otherwise), started again %llu, failed starts "

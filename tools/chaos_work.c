@@ -383,7 +383,7 @@ int chaos_load_open(struct chaos *c)
 	for (unsigned i = 0; i < CHAOS_LANES; i++)
 		if (lane_open(c, i))
 			return -1;
-	return chaos_rows_open(c);
+	return chaos_rows_open(c) || chaos_flow_open(c) ? -1 : 0;
 }
 
 int chaos_load_start(struct chaos *c)
@@ -391,7 +391,7 @@ int chaos_load_start(struct chaos *c)
 	for (unsigned i = 0; i < CHAOS_LANES; i++)
 		if (lane_start(c, &c->load.lane[i]))
 			return -1;
-	return chaos_rows_start(c);
+	return chaos_rows_start(c) || chaos_flow_start(c) ? -1 : 0;
 }
 
 bool chaos_load_go_on(struct chaos *c, bool still)
@@ -433,6 +433,7 @@ void chaos_load_stop(struct chaos *c)
 			lane_audit(&c->load.lane[i]);
 	}
 	chaos_rows_close(c);
+	chaos_flow_stop(c);
 }
 
 void chaos_load_close(struct chaos *c)
@@ -446,7 +447,8 @@ void chaos_load_close(struct chaos *c)
 uint64_t chaos_load_answered(const struct chaos *c)
 {
 	uint64_t n = mk_load_relaxed(&c->load.rows.rows) +
-		     mk_load_relaxed(&c->load.rows.dispatches);
+		     mk_load_relaxed(&c->load.rows.dispatches) +
+		     mk_load_relaxed(&c->load.flow.rounds);
 
 	for (unsigned i = 0; i < CHAOS_LANES; i++)
 		n += mk_load_relaxed(&c->load.lane[i].answered);
@@ -460,5 +462,6 @@ struct chaos_tally chaos_load_tally(const struct chaos *c)
 	for (unsigned i = 0; i < CHAOS_LANES; i++)
 		chaos_tally_add(&all, &c->load.lane[i].tally);
 	chaos_tally_add(&all, &c->load.rows.tally);
+	chaos_tally_add(&all, &c->load.flow.tally);
 	return all;
 }
