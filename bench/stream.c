@@ -271,7 +271,7 @@ static int stream(struct bench *b, uint32_t chunks, uint32_t chunk_bytes,
 		if (stream_once(b, &p, &rate[i ? i - 1 : 0], &stats))
 			return -1;
 	snprintf(name, sizeof(name), "stream %u x %u KiB, %u%s%s%s", chunks,
-		 chunk_bytes >> 10, readers,
+		 chunk_bytes >> 10, readers ? readers : 8,
 		 flags & MK_STREAM_CALLER ? ", caller" : "",
 		 flags & MK_STREAM_DEVICE ? ", device" : "",
 		 flags & MK_STREAM_DIRECT ? ", direct" : "");
@@ -308,13 +308,14 @@ static int rows_cuda(struct bench *b)
 	static const struct {
 		uint32_t chunks, bytes, readers, flags;
 	} row[] = {
-		{ 64, 1u << 20, 8, 0 },
+		{ 128, 256u << 10, 0, 0 }, /* the default */
+		{ 128, 256u << 10, 14, 0 },
 		{ 256, 256u << 10, 8, 0 },
 		{ 256, 256u << 10, 14, 0 },
-		{ 64, 1u << 20, 14, 0 },
+		{ 256, 128u << 10, 14, 0 },
+		{ 64, 1u << 20, 8, 0 },
 		{ 64, 256u << 10, 14, 0 },
 		{ 32, 4u << 20, 14, MK_STREAM_DEVICE },
-		{ 64, 1u << 20, 14, MK_STREAM_DEVICE },
 	};
 
 	if (pinned(b))

@@ -433,7 +433,7 @@ int mk_stream_end(struct mk_stream *s)
 
 static void free_chunk(struct mk_stream *s, struct mks_chunk *c)
 {
-	c->state = MKS_FREE;
+	mks_set_state(c, MKS_FREE);
 	mks_wake(s);
 }
 
@@ -446,7 +446,7 @@ static bool all_held(const struct mk_stream *s)
 static int give(struct mk_stream *s, struct mks_chunk *c,
 		struct mk_stream_chunk *out)
 {
-	c->state = MKS_HELD;
+	mks_set_state(c, MKS_HELD);
 	s->held++;
 	s->deliver++;
 	s->stats.chunks_done++;
@@ -469,12 +469,12 @@ static int look(struct mk_stream *s, struct mk_stream_chunk *out)
 {
 	struct mks_chunk *c = mks_chunk_at(s, s->deliver);
 
-	while (c->state == MKS_EMPTY) {
+	while (mks_state(c) == MKS_EMPTY) {
 		free_chunk(s, c);
 		s->deliver++;
 		c = mks_chunk_at(s, s->deliver);
 	}
-	if (c->state == MKS_READY)
+	if (mks_state(c) == MKS_READY)
 		return give(s, c, out);
 	if (s->finished && s->deliver == s->fill)
 		return 0;
@@ -540,7 +540,7 @@ int mk_stream_release(struct mk_stream *s, const struct mk_stream_chunk *chunk)
 		return mkio_null("mk_stream_release", s ? "chunk" : "s");
 	pthread_mutex_lock(&s->lock);
 	held = chunk->index < s->params.chunks &&
-	       s->chunk[chunk->index].state == MKS_HELD &&
+	       mks_state(&s->chunk[chunk->index]) == MKS_HELD &&
 	       s->chunk[chunk->index].sequence == chunk->sequence;
 	if (held) {
 		s->held--;
@@ -636,7 +636,7 @@ static void free_sources(struct mk_stream *s)
 			if (!--source->pieces && source->planned_all)
 				mks_source_free(s, source);
 		}
-	if (s->chunk && mks_chunk_at(s, s->fill)->state == MKS_FILLING)
+	if (s->chunk && mks_state(mks_chunk_at(s, s->fill)) == MKS_FILLING)
 		for (uint32_t i = 0; i < mks_chunk_at(s, s->fill)->pieces;
 		     i++) {
 			struct mks_source *source =

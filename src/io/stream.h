@@ -145,6 +145,18 @@ static inline struct mks_chunk *mks_chunk_at(struct mk_stream *s,
 	return &s->chunk[number % s->params.chunks];
 }
 
+/* Loaded by the pump without the lock, to see what it need not wait for. */
+static inline uint32_t mks_state(const struct mks_chunk *c)
+{
+	return mk_load_acquire(&c->state);
+}
+
+/* Pairs with mks_state(): what the caller read of a chunk, it read before. */
+static inline void mks_set_state(struct mks_chunk *c, uint32_t state)
+{
+	mk_store_release(&c->state, state);
+}
+
 static inline void mks_count_in_flight(struct mk_stream *s)
 {
 	mk_store_relaxed(&s->stats.in_flight,

@@ -17,7 +17,7 @@
 
 static void seal(struct mk_stream *s)
 {
-	mks_chunk_at(s, s->fill)->state = MKS_SEALED;
+	mks_set_state(mks_chunk_at(s, s->fill), MKS_SEALED);
 	s->fill++;
 }
 
@@ -27,12 +27,12 @@ static struct mks_chunk *filling(struct mk_stream *s)
 	struct mks_chunk *c = mks_chunk_at(s, s->fill);
 	uint32_t state;
 
-	if (c->state == MKS_FILLING)
+	if (mks_state(c) == MKS_FILLING)
 		return c;
 	pthread_mutex_lock(&s->lock);
-	state = c->state;
+	state = mks_state(c);
 	if (state == MKS_FREE)
-		c->state = MKS_FILLING;
+		mks_set_state(c, MKS_FILLING);
 	pthread_mutex_unlock(&s->lock);
 	if (state != MKS_FREE) {
 		if (!s->starved && state == MKS_RUNNING)
@@ -332,7 +332,7 @@ uint64_t mks_flush_at(const struct mk_stream *s)
 	const struct mks_chunk *c = &s->chunk[s->fill % s->params.chunks];
 	const struct mks_source *source = s->plan;
 
-	if (c->state != MKS_FILLING || !c->pieces || c->open)
+	if (mks_state(c) != MKS_FILLING || !c->pieces || c->open)
 		return UINT64_MAX;
 	/* nothing more is coming into it: at the end at once */
 	if (!source)

@@ -64,7 +64,7 @@ static bool may_sleep(struct mk_stream *s)
 {
 	if (s->stop || s->fatal || s->added || s->ended != s->input_over)
 		return false;
-	return !s->starved || mks_chunk_at(s, s->fill)->state != MKS_FREE;
+	return !s->starved || mks_state(mks_chunk_at(s, s->fill)) != MKS_FREE;
 }
 
 static struct timespec time_until(uint64_t deadline)

@@ -152,7 +152,7 @@ static void set_state(struct mk_stream *s, struct mks_chunk *c,
 		      uint32_t state)
 {
 	pthread_mutex_lock(&s->lock);
-	c->state = state;
+	mks_set_state(c, state);
 	if (state != MKS_RUNNING)
 		pthread_cond_broadcast(&s->some);
 	pthread_mutex_unlock(&s->lock);
@@ -194,7 +194,7 @@ bool mks_send(struct mk_stream *s)
 		did = true;
 	}
 	if (!s->finished && s->input_over && !s->plan && s->send == s->fill &&
-	    mks_chunk_at(s, s->fill)->state != MKS_FILLING) {
+	    mks_state(mks_chunk_at(s, s->fill)) != MKS_FILLING) {
 		pthread_mutex_lock(&s->lock);
 		/* one may have been added before the end was told */
 		s->finished = !s->added;
