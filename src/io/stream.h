@@ -114,6 +114,7 @@ struct mk_stream {
 	struct mks_source *plan, **plan_end; /* not planned to the end */
 	struct mks_source *to_open; /* the first of them that is NEW */
 	uint32_t files_open;
+	bool no_cached_open; /* the kernel has no such thing */
 	bool crowded; /* no descriptor was left: open when one is closed */
 	uint64_t fill, send; /* numbers of chunks: being filled, to be sent */
 	uint64_t sequence;   /* of the next that is sent */

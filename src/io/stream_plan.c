@@ -6,12 +6,13 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "io/stream.h"
 
 #define BATCH_OPS 64u /* reads that are started at once */
-#define ASIDE_LEAST (64u << 10) /* smaller ones are copied as they are asked */
+#define ASIDE_LEAST (64u << 10) /* smaller ones are copied at once */
 
 /* ---- the chunk that is being filled ------------------------------------- */
 
@@ -97,6 +98,25 @@ static void start_read(struct mk_stream *s, struct mks_piece *p)
 	source->reads++;
 	MKS_COUNT(s, reads, 1);
 	mkio_ring_start(s->ring, &p->op);
+}
+
+/* A small file that is in the page cache is there at once: no need to ask the
+ * ring. What is missing of it is. */
+static void read_small(struct mk_stream *s, struct mks_piece *p)
+{
+	struct iovec v = { p->chunk->memory + p->at, p->want };
+	ssize_t n = -1;
+
+	if (p->want < ASIDE_LEAST && p->source->direct_fd < 0)
+		n = preadv2(p->source->fd, &v, 1, (off_t)p->offset,
+			    RWF_NOWAIT);
+	if (n > 0) {
+		p->got = (uint32_t)n;
+		MKS_COUNT(s, reads, 1);
+		MKS_COUNT(s, bytes, n);
+	}
+	if (p->got < p->want)
+		start_read(s, p);
 }
 
 /* The kernel keeps the chunks' pages at hand for reads past its cache. */
@@ -218,7 +238,7 @@ static bool plan_known(struct mk_stream *s, struct mks_source *source,
 	source->at += n;
 	p->last = source->planned_all = source->at == source->size;
 	if (n)
-		start_read(s, p);
+		read_small(s, p);
 	*bytes += n;
 	if (!p->last)
 		seal(s);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -290,6 +291,31 @@ static void many_small(struct conform *c)
 		for (unsigned i = 0; i < 500; i++)
 			add(r, file(r, support_random(&seed) % 300));
 		/* packed: so few chunks */
+		finish(r);
+	}
+}
+
+/* Fewer than files could be open at once: they wait for each other. */
+static void few_descriptors(struct conform *c)
+{
+	struct rlimit was, few;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	for (uint32_t flags = 0; flags <= 3; flags++) {
+		struct rig *r = begin(c->ctx, flags, 16);
+
+		for (unsigned i = 0; i < 200; i++)
+			file(r, i % 4 ? 100 : 3 * CHUNK);
+		start(r);
+		few = was;
+		few.rlim_cur = support_fds() + 5;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		for (unsigned i = 0; i < r->files; i++)
+			add(r, &r->file[i]);
+		assert_int_equal(mk_stream_end(r->s), 0);
+		while (take(r))
+			;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
 		finish(r);
 	}
 }
@@ -626,6 +652,7 @@ int main(void)
 	static const struct conform_case cases[] = {
 		{ "sizes", sizes },
 		{ "many small files", many_small },
+		{ "few descriptors", few_descriptors },
 		{ "readers", readers },
 		{ "descriptors", descriptors },
 		{ "pipes and sockets", pipes },
