@@ -4,6 +4,7 @@
  * what the machine can do without one.
  *
  *	megakernel-bench-stream [-e ENGINE] [-m MIB] [-d DIR] [-r RUNS]
+ *		[-w FILE | -l FILE]
  *
  * One file of MIB (512) is written to DIR (/tmp), so that it is in the page
  * cache, and read RUNS (5) times in each way; the best, the median and the
@@ -15,6 +16,9 @@
  *	pinned     (cuda) copies by the device from pinned memory to its own
  *	stream     through mk_stream into a handler; on a GPU it reads every
  *	           byte, on a CPU one of every page: there the copy is all
+ *
+ * -w writes the handler's source, for `megakernel compile`; -l loads what that
+ * made of it, for a machine that has no compiler.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -36,7 +40,7 @@
 #define PINNED_BYTES (64ull << 20)
 
 struct bench {
-	const char *engine, *dir;
+	const char *engine, *dir, *module;
 	uint64_t bytes;
 	unsigned runs;
 	int fd;
@@ -352,17 +356,39 @@ static int make_file(struct bench *b)
 	return 0;
 }
 
+static int write_source(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f || fputs(touch, f) == EOF || fclose(f)) {
+		perror(path);
+		return 1;
+	}
+	return 0;
+}
+
+static int load(struct bench *b)
+{
+	return b->module ? mk_module_load(b->ctx, b->module, 0, NULL) :
+			   mk_module_load_source(b->ctx, "touch.c", touch, 0,
+						 NULL);
+}
+
 static int options(struct bench *b, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "e:m:d:r:")) != -1) {
+	while ((c = getopt(argc, argv, "e:m:d:r:l:w:")) != -1) {
 		if (c == 'e')
 			b->engine = optarg;
 		else if (c == 'm')
 			b->bytes = strtoull(optarg, NULL, 10) << 20;
 		else if (c == 'd')
 			b->dir = optarg;
+		else if (c == 'l')
+			b->module = optarg;
+		else if (c == 'w')
+			exit(write_source(optarg));
 		else if (c == 'r')
 			b->runs = (unsigned)strtoul(optarg, NULL, 10);
 		else
@@ -382,7 +408,7 @@ int main(int argc, char **argv)
 
 	if (options(&b, argc, argv)) {
 		fprintf(stderr, "usage: %s [-e ENGINE] [-m MIB] [-d DIR] "
-				"[-r RUNS]\n", argv[0]);
+				"[-r RUNS] [-w FILE | -l FILE]\n", argv[0]);
 		return 2;
 	}
 	p.engine = b.engine;
@@ -394,8 +420,7 @@ int main(int argc, char **argv)
 	plain(&b, 1);
 	plain(&b, 2);
 	plain(&b, 8);
-	if (mk_ctx_create(&p, &b.ctx) ||
-	    mk_module_load_source(b.ctx, "touch.c", touch, 0, NULL)) {
+	if (mk_ctx_create(&p, &b.ctx) || load(&b)) {
 		wrong(b.engine);
 		return 1;
 	}
