@@ -102,10 +102,10 @@ MK_FN uint32_t scan_literal_at(const struct scan_run *r, uint32_t x)
 MK_FN uint32_t scan_gram(const struct scan_run *r, uint64_t word)
 {
 	const struct mk_scan_image *m = r->image;
-	uint64_t hash = ((word & m->gram_mask) | m->gram_fold) * MK_SCAN_HASH;
+	uint64_t hash = (word | m->gram_fold) * m->gram_factor;
 	uint32_t bit = (uint32_t)(hash >> (64 - m->filter_log2));
 
-	if (!(r->filter[bit >> 6] >> (bit & 63) & 1))
+	if (!(r->filter[bit >> 5] >> (bit & 31) & 1))
 		return 0;
 	return r->offsets[hash >> (64 - m->offsets_log2)];
 }
@@ -139,27 +139,47 @@ MK_FN uint32_t scan_align(const struct scan_run *r, uint32_t at)
 	return rest ? at + (stride - rest) : at;
 }
 
-/* Places in [from, to), one after the other. */
-MK_FN void scan_places(struct scan_run *r, uint32_t from, uint32_t to)
+/* What the filter says of a place, in the lowest bit. */
+MK_FN uint32_t scan_sieve(const uint32_t *filter, const unsigned char *at,
+			  uint64_t fold, uint64_t factor, unsigned shift)
+{
+	uint32_t bit = (uint32_t)((scan_word(at) | fold) * factor >> shift);
+
+	return filter[bit >> 5] >> (bit & 31);
+}
+
+/* Places in [from, to), four at a time: the filter passes few of them. */
+MK_FN void scan_places(struct scan_run *r, uint32_t from, uint32_t to,
+		       uint64_t fold)
 {
 	const struct mk_scan_image *m = r->image;
-	uint32_t p = scan_align(r, from), stride = m->stride;
-	const uint64_t mask = m->gram_mask, fold = m->gram_fold;
-	const uint64_t *filter = r->filter;
+	const uint64_t factor = m->gram_factor;
 	const unsigned shift = 64 - m->filter_log2;
-	const unsigned char *text = r->text;
+	const uint32_t *filter = r->filter, stride = m->stride;
+	uint32_t p = scan_align(r, from);
 
 	while (p < to && !r->stopped) {
-		uint64_t hash = ((scan_word(text + p) & mask) | fold) *
-				MK_SCAN_HASH;
-		uint32_t bit = (uint32_t)(hash >> shift);
+		const unsigned char *at = r->text + p;
+		uint32_t some = 1, end;
 
-		if (filter[bit >> 6] >> (bit & 63) & 1) {
-			scan_place(r, p, scan_gram(r, scan_word(text + p)));
-			if (r->next > p) /* a match has passed some places */
-				p = scan_align(r, r->next) - stride;
+		if (to - p > 4 * stride) {
+			some = scan_sieve(filter, at, fold, factor, shift);
+			at += stride;
+			some |= scan_sieve(filter, at, fold, factor, shift);
+			at += stride;
+			some |= scan_sieve(filter, at, fold, factor, shift);
+			at += stride;
+			some |= scan_sieve(filter, at, fold, factor, shift);
 		}
-		p += stride;
+		end = to - p > 4 * stride ? p + 4 * stride : to;
+		if (!(some & 1)) {
+			p = end;
+			continue;
+		}
+		for (; p < end && !r->stopped; p += stride)
+			scan_place(r, p, scan_gram(r, scan_word(r->text + p)));
+		if (r->next > p) /* a match has passed some places */
+			p = scan_align(r, r->next);
 	}
 }
 
@@ -282,7 +302,10 @@ MK_FN void scan_literals(struct scan_run *r)
 			scan_nibbles_neon(r, from, to);
 		else
 #endif
-			scan_places(r, from, to);
+			if (r->image->gram_fold)
+				scan_places(r, from, to, r->image->gram_fold);
+			else
+				scan_places(r, from, to, 0);
 		if (to < r->bytes)
 			scan_look(r, to - from);
 	}

@@ -52,7 +52,7 @@ struct scan_run {
 	uint32_t cancelled;
 	uint32_t steps;   /* since the last look at the cancel word */
 	/* of the image, bounded by scan_open() */
-	const uint64_t *filter;
+	const uint32_t *filter;
 	const uint16_t *offsets;
 	const struct mk_scan_prefix *prefix;
 	const struct mk_scan_literal *literal;
@@ -89,7 +89,7 @@ MK_FN int scan_open_literals(struct scan_run *r)
 	    !scan_table(r, m->text, m->text_bytes) ||
 	    (m->nibble && !scan_table(r, m->nibble, 96)))
 		return 0;
-	r->filter = (const uint64_t *)(const void *)(r->base + m->filter);
+	r->filter = (const uint32_t *)(const void *)(r->base + m->filter);
 	r->offsets = (const uint16_t *)(const void *)(r->base + m->offsets);
 	r->prefix = (const struct mk_scan_prefix *)(const void *)(r->base +
 								   m->prefix);

@@ -124,8 +124,10 @@ static struct plan plan_gram(const struct set *s, unsigned gram)
 	p.stride = s->min - gram + 1 > 16 ? 16 : (unsigned)(s->min - gram + 1);
 	entries = (double)s->count * p.stride;
 	log2 = log2_of((uint64_t)(entries * 64));
-	p.filter_log2 = log2 < 12 ? 12 : log2 > 21 ? 21 : log2;
-	base = p.filter_log2 > 18 ? 4 : 2;
+	/* few of many places shall pass, and the first cache has 32 KiB */
+	log2 = log2 < 16 ? 16 : log2 < 18 ? log2 + 1 : log2 > 21 ? 21 : log2;
+	p.filter_log2 = log2;
+	base = log2 > 18 ? 3 : 1.5;
 	/* false alarms of the hash, and grams that a text has: three bits of
 	 * each byte are news */
 	alarms = entries / (double)(UINT64_C(1) << p.filter_log2) +
@@ -152,12 +154,11 @@ static int fill_grams(const struct set *s, const struct plan *p,
 		      struct scan_image *m)
 {
 	struct mk_scan_image *head = scan_image_head(m);
-	uint64_t mask = p->gram == 8 ? UINT64_MAX :
-				       (UINT64_C(1) << (8 * p->gram)) - 1;
-	uint64_t fold = s->fold ? UINT64_C(0x2020202020202020) & mask : 0;
+	uint64_t factor = MK_SCAN_HASH << (64 - 8 * p->gram);
+	uint64_t fold = s->fold ? UINT64_C(0x2020202020202020) : 0;
 	unsigned offsets_log2 = log2_of((uint64_t)s->count * p->stride * 4);
 	uint32_t filter, offsets;
-	uint64_t *bits;
+	uint32_t *bits;
 	uint16_t *at;
 
 	if (offsets_log2 < 4)
@@ -171,21 +172,21 @@ static int fill_grams(const struct set *s, const struct plan *p,
 	head = scan_image_head(m);
 	head->gram = p->gram;
 	head->stride = p->stride;
-	head->gram_mask = mask;
+	head->gram_factor = factor;
 	head->gram_fold = fold;
 	head->filter_log2 = p->filter_log2;
 	head->offsets_log2 = offsets_log2;
 	head->filter = filter;
 	head->offsets = offsets;
-	bits = (uint64_t *)(void *)(m->data + filter);
+	bits = (uint32_t *)(void *)(m->data + filter);
 	at = (uint16_t *)(void *)(m->data + offsets);
 	for (size_t i = 0; i < s->count; i++) {
 		for (unsigned o = 0; o < p->stride; o++) {
 			uint64_t hash = (word_of(s->text[i].at + o, p->gram) |
-					 fold) * MK_SCAN_HASH;
+					 fold) * factor;
 			uint64_t bit = hash >> (64 - p->filter_log2);
 
-			bits[bit >> 6] |= UINT64_C(1) << (bit & 63);
+			bits[bit >> 5] |= UINT32_C(1) << (bit & 31);
 			at[hash >> (64 - offsets_log2)] |= (uint16_t)(1u << o);
 		}
 	}

@@ -73,7 +73,8 @@ enum mk_scan_kind { MK_SCAN_LITERALS = 1, MK_SCAN_AUTOMATON = 2 };
  * an offset below stride = at most min_bytes - gram + 1. Only each stride-th
  * place of the text is looked at:
  *
- *	filter   a bit for each hash of a gram, at every offset below stride
+ *	filter   a bit for each hash of a gram, at every offset below stride;
+ *	         in words of 32
  *	offsets  for a shorter hash: at which offsets it may be, 16 bits
  *	prefix   the first bytes of literals, open addressing: their range
  *	literal  sorted by bytes; each names the longest other that begins it
@@ -90,7 +91,8 @@ struct mk_scan_image {
 
 	uint32_t min_bytes, max_bytes;
 	uint32_t gram, stride;      /* 1 to 8, 1 to 16 */
-	uint64_t gram_mask;         /* of the first `gram` bytes */
+	uint64_t gram_factor;       /* hash: by it, then the highest bits;
+				     * it leaves `gram` bytes of eight */
 	uint64_t gram_fold;         /* or-ed to a gram */
 	uint32_t filter_log2;       /* 6 to 24: bits */
 	uint32_t offsets_log2;      /* at most filter_log2: entries */
