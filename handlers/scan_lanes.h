@@ -149,11 +149,12 @@ MK_FN void scan_lanes_automaton(struct scan_run *r, struct scan_shared *s,
 			continue;
 		if (i == lane) {
 			scan_hear(s, r);
-			if (r->next < from)
-				r->next = from;
-			if (!r->stopped)
+			if (!r->stopped) {
+				if (r->next < from)
+					r->next = from;
 				scan_lines(r, to);
-			scan_tell(s, r);
+				scan_tell(s, r);
+			}
 		}
 		mk_sync(r->task);
 	}
