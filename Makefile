@@ -60,7 +60,7 @@ clean:
 
 help:
 	@echo 'make            build into build/'
-	@echo 'make run        build, hash /usr/include, compare with sha256sum'
+	@echo 'make run        build, hash and search /usr/include, check the results'
 	@echo 'make check      the same, then every test'
 	@echo 'make asan       the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan       the tests under ThreadSanitizer'

@@ -271,7 +271,7 @@ static void print_error(struct scan *s, struct scan_file *f)
 			 "the line at byte %llu is longer than %u MiB or than "
 			 "shared memory has room for: not searched further",
 			 (unsigned long long)f->long_line,
-			 SCAN_LINE_MAX >> 21);
+			 SCAN_LINE_MAX >> 20);
 	else if (f->error == ELOOP && !f->item.error)
 		snprintf(why, sizeof(why), "is also the output: skipped");
 	else if (f->error < 0)

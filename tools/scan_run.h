@@ -40,7 +40,7 @@
 #define SCAN_FIFO 16u               /* pieces of a file on their way; 2^n */
 #define SCAN_ROOM 2046u             /* matches that a slot may leave */
 #define SCAN_RESULT_BYTES (16u + 8u * SCAN_ROOM)
-#define SCAN_LINE_MAX (1u << 28)    /* bytes of a line */
+#define SCAN_LINE_MAX (1u << 28)    /* bytes of a line, about */
 #define SCAN_THREADS_MAX 256u
 #define SCAN_NO_CHUNK UINT32_MAX
 
