@@ -499,6 +499,107 @@ static void full(struct conform *c)
 	end(&r);
 }
 
+/* ---- what serving is made of ------------------------------------------- */
+
+static void hold(struct conform *c)
+{
+	struct mk_buffer_held held;
+	mk_buffer_t b;
+
+	assert_int_equal(mk_buffer_create(c->ctx, 100, MK_BUFFER_HOST |
+					  MK_BUFFER_READ_ONLY, &b), 0);
+	assert_int_equal(mk_buffer_hold(c->ctx, b, &held), 0);
+	assert_int_equal(mk_buffer_hold(c->ctx, b, &held), 0);
+	assert_non_null(held.memory);
+	assert_int_equal(held.bytes, 100);
+	assert_int_equal(held.flags, MK_BUFFER_HOST | MK_BUFFER_READ_ONLY);
+	assert_int_equal(mk_buffer_destroy(c->ctx, b, SUPPORT_MS), -ETIME);
+	support_error(-ETIME, "held 2 times", NULL);
+	assert_int_equal(mk_buffer_let(c->ctx, b), 0);
+	assert_int_equal(mk_buffer_destroy(c->ctx, b, 0), -ETIME);
+	assert_int_equal(mk_buffer_let(c->ctx, b), 0);
+	assert_int_equal(mk_buffer_let(c->ctx, b), -EINVAL);
+	assert_int_equal(mk_buffer_destroy(c->ctx, b, SUPPORT_NS), 0);
+	assert_int_equal(mk_buffer_hold(c->ctx, b, &held), -MK_ESTALE);
+	assert_int_equal(mk_buffer_hold(c->ctx, 0, &held), -MK_EFOREIGN);
+}
+
+static void copies(struct conform *c)
+{
+	static const uint32_t flags[] = { 0, MK_BUFFER_HOST };
+	unsigned char data[3 * PAGE], back[3 * PAGE];
+	mk_buffer_t from, to;
+
+	for (unsigned i = 0; i < sizeof(data); i++)
+		data[i] = (unsigned char)(i * 7 >> 3);
+	for (unsigned k = 0; k < 2; k++) {
+		/* one of them has memory here, whatever the engine */
+		assert_int_equal(mk_buffer_create(c->ctx, sizeof(data),
+						  flags[k], &from), 0);
+		assert_int_equal(mk_buffer_create(c->ctx, sizeof(data),
+						  flags[1 - k], &to), 0);
+		assert_int_equal(mk_buffer_write(c->ctx, from, 0, data,
+						 sizeof(data)), 0);
+		assert_int_equal(mk_buffer_copy(c->ctx, to, 16, from, PAGE,
+						2 * PAGE), 0);
+		assert_int_equal(mk_buffer_read(c->ctx, to, 16, back,
+						2 * PAGE), 0);
+		assert_memory_equal(back, data + PAGE, 2 * PAGE);
+		assert_int_equal(mk_buffer_copy(c->ctx, to, 0, from, 0, 0),
+				 0);
+		assert_int_equal(mk_buffer_copy(c->ctx, to, PAGE + 1, from, 0,
+						2 * PAGE), -MK_ERANGE);
+		assert_int_equal(mk_buffer_copy(c->ctx, to, 0, from,
+						UINT64_MAX, 2), -MK_ERANGE);
+		assert_int_equal(mk_buffer_copy(c->ctx, to, 0, to, PAGE - 1,
+						PAGE), -EINVAL);
+		assert_int_equal(mk_buffer_destroy(c->ctx, from, SUPPORT_NS),
+				 0);
+		assert_int_equal(mk_buffer_copy(c->ctx, to, 0, from, 0, 1),
+				 -MK_ESTALE);
+		assert_int_equal(mk_buffer_destroy(c->ctx, to, SUPPORT_NS),
+				 0);
+	}
+}
+
+/* Answered once, in any order, places freed in order; and a count that a
+ * handler wrote over is not believed. */
+static void by_hand(struct conform *c)
+{
+	struct rig r = begin(c->ctx, 0, 4, 0);
+	struct mk_io_asked asked[4];
+	struct mk_io_info info;
+	struct ask a = request(&r, 77, 5, 6, 7);
+
+	assert_int_equal(mk_io_queue_remove(r.io, r.q, SUPPORT_NS), 0);
+	for (unsigned i = 0; i < 3; i++)
+		post(&r, &a);
+	assert_int_equal(mk_queue_io_take(r.q, asked, 2), 2);
+	assert_int_equal(mk_queue_io_take(r.q, asked + 2, 2), 1);
+	assert_int_equal(mk_queue_io_take(r.q, asked + 3, 1), 0);
+	assert_int_equal(asked[2].at, 2);
+	assert_int_equal(asked[2].op, 77);
+	assert_int_equal(asked[2].offset, 5);
+	assert_int_equal(asked[2].bytes, 6);
+	assert_int_equal(asked[2].buffer_offset, 7);
+	assert_int_equal(mk_queue_io_answer(r.q, 3, -5, 0), -EINVAL);
+	assert_int_equal(mk_queue_io_answer(r.q, 2, 0, 0), -EINVAL);
+	assert_int_equal(mk_queue_io_answer(r.q, 2, -5, 0), 0);
+	assert_int_equal(mk_queue_io_answer(r.q, 2, -5, 0), -EINVAL);
+	assert_int_equal(mk_queue_io_info(r.q, &info), 0);
+	assert_int_equal(info.taken, 0);
+	assert_int_equal(mk_queue_io_answer(r.q, 0, 1, 6), 0);
+	assert_int_equal(mk_queue_io_answer(r.q, 1, 1, 6), 0);
+	assert_int_equal(mk_queue_io_info(r.q, &info), 0);
+	assert_int_equal(info.taken, 3);
+	assert_int_equal(info.posted, 3);
+	mk_queue_io(r.q)->posted = 100; /* as a handler can */
+	assert_int_equal(mk_queue_io_take(r.q, asked, 4), -MK_ESHARED);
+	mk_queue_io(r.q)->posted = 3;
+	assert_int_equal(mk_queue_io_take(r.q, asked, 4), 0);
+	end(&r);
+}
+
 int main(void)
 {
 	static const struct conform_case cases[] = {
@@ -512,6 +613,9 @@ int main(void)
 		{ "ranges refused", ranges_refused },
 		{ "buffers refused", buffers_refused },
 		{ "full queue", full },
+		{ "hold", hold },
+		{ "copies", copies },
+		{ "by hand", by_hand },
 	};
 
 	return CONFORM_MAIN("io requests", cases);

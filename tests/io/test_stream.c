@@ -48,6 +48,13 @@ static const char source[] =
 	"{\n"
 	"	(void)task;\n"
 	"	return args->pieces ? -77 : -78;\n"
+	"}\n"
+	"MK_HANDLER(crash, struct mk_stream_args)\n"
+	"{\n"
+	"	const struct mk_stream_piece *p = mk_stream_pieces(task, args);\n"
+	"	if (p && p->offset == args->word)\n"
+	"		*(volatile int *)8 = 1;\n"
+	"	return 5;\n"
 	"}\n";
 
 struct file {
@@ -569,6 +576,32 @@ static void handler_fails(struct conform *c)
 	end(r);
 }
 
+/* One chunk takes the worker process down; the stream goes on. */
+static void handler_crashes(struct conform *c)
+{
+	struct mk_stream_chunk chunk;
+	struct rig *r;
+
+	if (c->isolation == MK_ISOLATION_NONE || strcmp(c->engine, "cpu"))
+		return;
+	r = begin(c->ctx, MK_STREAM_IDEMPOTENT, 0);
+	r->p.handler = "crash";
+	r->p.word = 3 * CHUNK;
+	start(r);
+	add(r, file(r, 12 * CHUNK));
+	assert_int_equal(mk_stream_end(r->s), 0);
+	for (unsigned i = 0; i < 12; i++) {
+		assert_int_equal(mk_stream_next(r->s, &chunk, SUPPORT_NS), 1);
+		/* it may run again, and does it again */
+		assert_int_equal(chunk.error, i == 3 ? -MK_EPOISON : 5);
+		assert_memory_equal(chunk.data + chunk.piece[0].at,
+				    r->file[0].data + i * CHUNK, CHUNK);
+		assert_int_equal(mk_stream_release(r->s, &chunk), 0);
+	}
+	assert_int_equal(mk_stream_next(r->s, &chunk, SUPPORT_NS), 0);
+	end(r);
+}
+
 /* ---- back-pressure, and the end before the end -------------------------- */
 
 static void held_back(struct conform *c)
@@ -662,6 +695,7 @@ int main(void)
 		{ "grown", grown },
 		{ "proc", proc },
 		{ "handler fails", handler_fails },
+		{ "handler crashes", handler_crashes },
 		{ "held back", held_back },
 		{ "given up", given_up },
 		{ "empty", empty },
