@@ -81,7 +81,7 @@ void chaos_stages_print(struct chaos *c)
 		printf("  %-13s", chaos_kinds[w->kind].name);
 		for (unsigned i = 0; i < CHAOS_STAGES; i++)
 			printf(" %8.2f", ms(w->stage_ns[i]));
-		printf("  %.2f in all,  %.2f s after the start\n",
+		printf("  %.2f in all, %.2f s after the start\n",
 		       ms(w->good_ns), (double)w->at_ns / 1e9);
 	}
 }
