@@ -105,8 +105,10 @@ int live_submit(struct live *l, unsigned n)
 		mk_slot_init(&slot[i], l->opcode, l->next);
 		if (l->opcode == MK_OP_NOP)
 			slot[i].arg64[0] = l->next;
-		else if (l->bytes)
+		else if (l->bytes) {
 			memcpy(slot[i].bytes, l->args, l->bytes);
+			slot[i].tiles = l->tiles;
+		}
 		l->next++;
 	}
 	n = (unsigned)got;

@@ -85,6 +85,8 @@ int bench_width(struct bench *b);
 int bench_saxpy(struct bench *b);
 int bench_queues(struct bench *b);
 int bench_flow(struct bench *b);
+int bench_tiles(struct bench *b);
+int bench_made(struct bench *b);
 int bench_process(struct bench *b);
 int bench_wake(struct bench *b);
 int bench_beats(struct bench *b);
@@ -116,6 +118,7 @@ struct live {
 	unsigned out;  /* submitted, not reaped */
 	uint16_t opcode;
 	uint16_t bytes; /* of args; MK_OP_NOP: 8, its own number */
+	uint16_t tiles; /* of handlers that take arguments; 0: one */
 	unsigned char args[MK_ARG_BYTES];
 	/* by number modulo that: no two that a ring of so many entries holds
 	 * at once share a place, however late an answer is */

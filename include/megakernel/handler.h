@@ -268,8 +268,18 @@ __extension__ struct mk_none {};
 
 /* ---- who am I --------------------------------------------------------- */
 
+#if defined(MK_LANES) && !MK_CUDA
+/* built for an engine that has always so many: 1, or loops over the elements
+ * of a slot could not become vector instructions */
+MK_FN uint32_t mk_lane(const struct mk_task *task) { return (void)task, 0; }
+MK_FN uint32_t mk_lanes(const struct mk_task *task)
+{
+	return (void)task, MK_LANES;
+}
+#else
 MK_FN uint32_t mk_lane(const struct mk_task *task) { return task->lane; }
 MK_FN uint32_t mk_lanes(const struct mk_task *task) { return task->lanes; }
+#endif
 MK_FN uint32_t mk_tile(const struct mk_task *task) { return task->tile; }
 MK_FN uint32_t mk_tiles(const struct mk_task *task) { return task->tiles; }
 MK_FN uint64_t mk_ticket(const struct mk_task *task) { return task->ticket; }

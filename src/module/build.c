@@ -27,7 +27,7 @@
  * that the reference gives the same numbers whatever the machine has.
  */
 static const char *const common[] = {
-	"-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden",
+	"-std=gnu11", "-O3", "-DMK_LANES=1", "-fPIC", "-fvisibility=hidden",
 	"-ffp-contract=off", "-Werror=implicit-function-declaration",
 	"-Werror=int-conversion", "-Werror=incompatible-pointer-types",
 	"-Werror=return-type",

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One slot that fills the device: a large saxpy in tiles. On the engine cpu
+ * beside the same loop in as many threads, which wait for each other. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bench_run.h"
+
+#define ELEMENTS_CPU (8u << 20)   /* of x and of y: 32 MiB each */
+#define ELEMENTS_GPU (128u << 20) /* 512 MiB each */
+#define TILES_CPU 64u
+#define TILES_GPU 8192u
+#define RUNS 200u
+
+static const char source[] =
+	"#include <megakernel/handler.h>\n"
+	"struct saxpy { struct mk_ref x, y; float a; uint32_t n; };\n"
+	"MK_HANDLER_BLOCK(bench_tiles, struct saxpy)\n"
+	"{\n"
+	"	uint64_t all = args->n, tiles = mk_tiles(task);\n"
+	"	uint64_t from = all * mk_tile(task) / tiles;\n"
+	"	uint32_t n = (uint32_t)(all * (mk_tile(task) + 1) / tiles -\n"
+	"				from);\n"
+	"	const float *x = (const float *)mk_read_at(task, args->x,\n"
+	"						   from * 4, n * 4ull);\n"
+	"	float *y = (float *)mk_write_at(task, args->y, from * 4,\n"
+	"					n * 4ull), a = args->a;\n"
+	"	uint32_t first = mk_lane(task), lanes = mk_lanes(task);\n"
+	"	if (!x || !y)\n"
+	"		return mk_fail(task);\n"
+	"	" BENCH_SAXPY_BODY
+	"	return MK_OK;\n"
+	"}\n";
+
+struct saxpy {
+	struct live l;
+	mk_buffer_t x, y;
+	uint32_t n;
+	uint64_t runs;
+};
+
+/* bench_once */
+static int by_tiles(void *arg, uint64_t *ns, unsigned room)
+{
+	struct saxpy *s = arg;
+	uint64_t began = mk_now_ns();
+
+	(void)room;
+	if (live_submit(&s->l, 1) < 1 || live_await(&s->l, 1) < 0)
+		return -1;
+	ns[0] = mk_now_ns() - began;
+	s->runs++;
+	return 1;
+}
+
+/* ---- the same in threads ------------------------------------------------ */
+
+struct crew {
+	struct bench *b;
+	pthread_barrier_t start, end;
+	pthread_t thread[64];
+	unsigned n;
+	float *x, *y;
+	uint32_t elements;
+	bool stop;
+};
+
+struct hand {
+	struct crew *crew;
+	unsigned index;
+};
+
+static void *work(void *arg)
+{
+	struct hand hand = *(struct hand *)arg;
+	struct crew *c = hand.crew;
+	uint64_t from = (uint64_t)c->elements * hand.index / c->n;
+	uint64_t to = (uint64_t)c->elements * (hand.index + 1) / c->n;
+	const float *x = c->x;
+	float *y = c->y, a = 1.0f;
+
+	free(arg);
+	for (;;) {
+		pthread_barrier_wait(&c->start);
+		if (c->stop)
+			return NULL;
+		for (uint64_t i = from; i < to; i++)
+			y[i] += a * x[i];
+		pthread_barrier_wait(&c->end);
+	}
+}
+
+/* bench_once */
+static int by_threads(void *arg, uint64_t *ns, unsigned room)
+{
+	struct crew *c = arg;
+	uint64_t began = mk_now_ns();
+
+	(void)room;
+	pthread_barrier_wait(&c->start);
+	pthread_barrier_wait(&c->end);
+	ns[0] = mk_now_ns() - began;
+	return 1;
+}
+
+static int crew_start(struct crew *c)
+{
+	pthread_barrier_init(&c->start, NULL, c->n + 1);
+	pthread_barrier_init(&c->end, NULL, c->n + 1);
+	for (unsigned i = 0; i < c->n; i++) {
+		struct hand *hand = malloc(sizeof(*hand));
+
+		if (hand)
+			*hand = (struct hand){ c, i };
+		/* those that run wait for ever; the program ends soon */
+		if (!hand || pthread_create(&c->thread[i], NULL, work, hand))
+			return bench_fail(c->b, "cannot start %u threads",
+					  c->n);
+	}
+	return 0;
+}
+
+static int in_threads(struct bench *b, unsigned workers)
+{
+	struct crew c = { .b = b, .n = workers < 64 ? workers : 64,
+			  .elements = ELEMENTS_CPU };
+	int r;
+
+	c.x = calloc(c.elements, sizeof(float));
+	c.y = calloc(c.elements, sizeof(float));
+	r = c.x && c.y ? crew_start(&c) : bench_fail(b, "no memory");
+	if (r)
+		return r;
+	for (uint32_t i = 0; i < c.elements; i++)
+		c.x[i] = (float)(i % 7);
+	r = bench_latency(b, "tiles.threads", "32 MiB, the same in threads",
+			  RUNS, by_threads, &c);
+	c.stop = true;
+	pthread_barrier_wait(&c.start);
+	for (unsigned i = 0; i < c.n; i++)
+		pthread_join(c.thread[i], NULL);
+	pthread_barrier_destroy(&c.start);
+	pthread_barrier_destroy(&c.end);
+	free(c.x);
+	free(c.y);
+	return r;
+}
+
+/* ---- the slot ----------------------------------------------------------- */
+
+static int fill(struct bench *b, struct saxpy *s, float *host)
+{
+	uint64_t bytes = (uint64_t)s->n * sizeof(float);
+	int r = mk_buffer_create(b->ctx, bytes, 0, &s->x);
+
+	if (!r)
+		r = mk_buffer_create(b->ctx, bytes, 0, &s->y);
+	for (uint32_t i = 0; i < s->n; i++)
+		host[i] = (float)(i % 7);
+	if (!r)
+		r = mk_buffer_write(b->ctx, s->x, 0, host, bytes);
+	return r ? bench_fail_library(b, "buffers", r) : 0;
+}
+
+/* Every run added x once; whole numbers that small are exact. */
+static int verify(struct bench *b, struct saxpy *s, float *host)
+{
+	int r = mk_buffer_read(b->ctx, s->y, 0, host,
+			       (uint64_t)s->n * sizeof(float));
+
+	if (r < 0)
+		return bench_fail_library(b, "mk_buffer_read", r);
+	for (uint32_t i = 0; i < s->n; i++)
+		if (host[i] != (float)(i % 7) * (float)s->runs)
+			return bench_fail(b, "element %u is %g after %llu "
+					  "runs", i, (double)host[i],
+					  (unsigned long long)s->runs);
+	return 0;
+}
+
+/* Bytes a second: x is read, y is read and written. */
+static void bandwidth(struct bench *b, uint32_t n)
+{
+	const struct bench_row *row = bench_row_find(b->rows, "tiles.slot");
+
+	if (row && row->p50_ns)
+		bench_value(b, "tiles.bandwidth",
+			    "one tiled slot, by its median", 12.0 * n /
+			    (double)row->p50_ns, "GB/s");
+}
+
+static int in_one_slot(struct bench *b, struct saxpy *s, float *host)
+{
+	struct {
+		struct mk_ref x, y;
+		float a;
+		uint32_t n;
+	} args;
+	char label[BENCH_LABEL_BYTES];
+	uint16_t tiles = b->cuda ? TILES_GPU : TILES_CPU;
+
+	if (fill(b, s, host))
+		return -1;
+	args.x = mk_buffer_ref(s->x);
+	args.y = mk_buffer_ref(s->y);
+	args.a = 1.0f;
+	args.n = s->n;
+	if (live_use(&s->l, b->ctx, "bench_tiles", &args, sizeof(args)))
+		return -1;
+	s->l.tiles = tiles;
+	snprintf(label, sizeof(label), "%u MiB, one slot of %u tiles",
+		 s->n >> 18, tiles);
+	if (bench_latency(b, "tiles.slot", label, RUNS, by_tiles, s))
+		return -1;
+	bandwidth(b, s->n);
+	return verify(b, s, host);
+}
+
+static int slot(struct bench *b)
+{
+	struct saxpy s = { .n = b->cuda ? ELEMENTS_GPU : ELEMENTS_CPU };
+	float *host = malloc((size_t)s.n * sizeof(*host));
+	int r;
+
+	if (!host)
+		return bench_fail(b, "no memory");
+	r = live_open(b, &s.l, 64);
+	if (!r) {
+		r = in_one_slot(b, &s, host);
+		r = live_close(&s.l) || r ? -1 : 0;
+	}
+	if (s.x)
+		mk_buffer_destroy(b->ctx, s.x, BENCH_WAIT_NS);
+	if (s.y)
+		mk_buffer_destroy(b->ctx, s.y, BENCH_WAIT_NS);
+	free(host);
+	return r;
+}
+
+int bench_tiles(struct bench *b)
+{
+	struct mk_ctx_info info;
+	uint32_t module;
+	int r = mk_module_load_source(b->ctx, "tiles.c", source, 0, &module);
+
+	if (!r)
+		r = mk_ctx_info(b->ctx, &info);
+	if (r < 0)
+		return bench_fail_library(b, "module", r);
+	r = slot(b);
+	if (mk_module_unload(b->ctx, module, BENCH_WAIT_NS) || r)
+		return -1;
+	return b->cuda ? 0 : in_threads(b, info.workers);
+}
