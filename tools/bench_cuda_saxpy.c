@@ -130,6 +130,12 @@ static int saxpy_of(struct bench *b, unsigned n, const char *size,
 	return r;
 }
 
+/* The baseline of bench_tiles(): a section of its own, as it takes long. */
+int bench_cuda_large(struct bench *b)
+{
+	return saxpy_of(b, 128u << 20, "512 MiB", "512m");
+}
+
 int bench_cuda_saxpy(struct bench *b)
 {
 	if (saxpy_of(b, 1024, "4 KiB", "4k") ||

@@ -96,6 +96,7 @@ int bench_cuda_launch(struct bench *b);
 int bench_cuda_graph(struct bench *b);
 int bench_cuda_copy(struct bench *b);
 int bench_cuda_saxpy(struct bench *b);
+int bench_cuda_large(struct bench *b);
 int bench_power(struct bench *b);
 
 /* ---- bench_live.c ------------------------------------------------------- */

@@ -22,6 +22,8 @@ static const struct bench_section {
 	{ "copy", "Copy 16 KiB in, launch, copy 16 KiB out, synchronise",
 	  NEEDS_DEVICE, bench_cuda_copy },
 	{ "saxpy", "saxpy, the usual way", NEEDS_DEVICE, bench_cuda_saxpy },
+	{ "tiles", "saxpy of 512 MiB, the usual way", NEEDS_DEVICE,
+	  bench_cuda_large },
 	{ "trip", "Resident: one slot, submit to answer", NEEDS_LIVE,
 	  bench_trip },
 	{ "stream", "Resident: streaming no-op slots, all answers reaped",
@@ -77,7 +79,7 @@ const char *bench_sections_names(bool cuda)
 	for (unsigned i = 0; i < SECTIONS; i++) {
 		const char *name = sections[i].name;
 
-		/* saxpy is there twice */
+		/* saxpy and tiles are there twice */
 		if ((!cuda && sections[i].flags & NEEDS_DEVICE) ||
 		    strstr(text, name))
 			continue;

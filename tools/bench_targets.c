@@ -27,6 +27,8 @@ static const struct bench_target targets[] = {
 	{ "wake", BENCH_P50, false, 15.0 * US },
 	{ "flow.hand", BENCH_MEDIAN, false, 700 },
 	{ "ratio.chain", BENCH_MEDIAN, true, 1.0 },
+	{ "ratio.tiles", BENCH_MEDIAN, true, 0.95 },
+	{ "made.steal", BENCH_MEDIAN, true, 100 * MILLION },
 	{ "ratio.wide", BENCH_MEDIAN, true, 10.0 },
 	{ "cold.start.cached", BENCH_P50, false, 5.0 * MS },
 	{ "cold.module.cached", BENCH_P50, false, 5.0 * MS },
@@ -110,6 +112,9 @@ void bench_rows_derive(struct bench_rows *rows)
 	      "launch.sync", "trip.1.gaps");
 	ratio(rows, "ratio.graph", "graph of one node : one slot, p50",
 	      "graph.1", "trip.1.gaps");
+	ratio(rows, "ratio.tiles",
+	      "saxpy of 512 MiB, launch : one tiled slot, p50",
+	      "saxpy.512m.launch", "tiles.slot");
 	ratio(rows, "ratio.chain", "graph of 4,096 nodes : chain of slots, p50",
 	      "graph.4096", "flow.chain.4096");
 	ratio(rows, "ratio.wide",
