@@ -277,6 +277,8 @@ static void reap_all(struct rig *r, struct mk_queue *q, uint64_t base)
 	while (support_balance(q).in_flight || support_balance(q).ready) {
 		int n = mk_queue_wait(q, 1, ANSWER_NS);
 
+		if (n < 1 && mk_queue_peek(q, c, 1) == 1)
+			fail_msg("there are answers, but nobody was told");
 		if (n < 1)
 			tell_missing(r);
 		n = mk_queue_reap(q, c, 64);
