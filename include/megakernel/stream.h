@@ -87,7 +87,7 @@ struct mk_stream_params {
 	uint32_t files_max;    /* opened ahead, 1..1,024; 0: 64 */
 	uint32_t readers;      /* threads of the kernel (io_uring), or of the
 				* library (without), that copy at once; 0: one
-				* for every two cores, at most 8. With 1 and
+				* for every two cores, 2 to 8. With 1 and
 				* io_uring the reading thread copies what is in
 				* the page cache itself */
 	uint32_t reserved;     /* 0 */

@@ -68,9 +68,9 @@ static int take_params(struct mk_stream_params *p,
 	DEFAULT(chunk_bytes, device ? 256u << 10 : 1u << 20);
 	DEFAULT(pieces_max, 1024);
 	DEFAULT(files_max, 64);
-	DEFAULT(readers, cores < 4 ? 1 : cores / 2 > READERS_DEFAULT_MAX ?
-				       READERS_DEFAULT_MAX :
-				       (uint32_t)cores / 2);
+	DEFAULT(readers, cores < 2 ? 1 : cores < 4 ? 2 :
+			 cores / 2 > READERS_DEFAULT_MAX ?
+				 READERS_DEFAULT_MAX : (uint32_t)cores / 2);
 	DEFAULT(flush_ns, 1000000);
 #undef DEFAULT
 	if (p->flags & ~(uint32_t)FLAGS)
