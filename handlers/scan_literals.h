@@ -140,44 +140,74 @@ MK_FN uint32_t scan_align(const struct scan_run *r, uint32_t at)
 }
 
 /* What the filter says of a place, in the lowest bit. */
-MK_FN uint32_t scan_sieve(const uint32_t *filter, const unsigned char *at,
-			  uint64_t fold, uint64_t factor, unsigned shift)
+SCAN_INLINE uint32_t scan_sieve(const uint32_t *filter,
+				const unsigned char *at, uint64_t fold,
+				uint64_t factor, unsigned shift)
 {
 	uint32_t bit = (uint32_t)((scan_word(at) | fold) * factor >> shift);
 
 	return filter[bit >> 5] >> (bit & 31);
 }
 
-/* Places in [from, to), four at a time: the filter passes few of them. */
-MK_FN void scan_places(struct scan_run *r, uint32_t from, uint32_t to,
-		       uint64_t fold)
+/* From place p on, four at a time: the first four of which the filter passes
+ * one, or less than four before `to`. Nothing but this in the loop: it is
+ * where the time goes. */
+SCAN_INLINE uint32_t scan_quiet(const struct scan_run *r, uint32_t p,
+				uint32_t to, uint64_t fold)
 {
-	const struct mk_scan_image *m = r->image;
-	const uint64_t factor = m->gram_factor;
-	const unsigned shift = 64 - m->filter_log2;
-	const uint32_t *filter = r->filter, stride = m->stride;
-	uint32_t p = scan_align(r, from);
+	const uint64_t factor = r->image->gram_factor;
+	const unsigned shift = 64 - r->image->filter_log2;
+	const uint32_t *filter = r->filter;
+	const uint32_t stride = r->image->stride;
+	const unsigned char *at = r->text + p;
+
+	for (; p < to && to - p > 4 * stride; p += 4 * stride) {
+		uint32_t some = scan_sieve(filter, at, fold, factor, shift);
+
+		some |= scan_sieve(filter, at + stride, fold, factor, shift);
+		at += 2 * stride;
+		some |= scan_sieve(filter, at, fold, factor, shift);
+		some |= scan_sieve(filter, at + stride, fold, factor, shift);
+		at += 2 * stride;
+		if (some & 1)
+			break;
+	}
+	return p;
+}
+
+#if SCAN_AVX2
+/* The same, with shifts that need no fixed register. */
+__attribute__((target("bmi2"))) static uint32_t
+scan_quiet_bmi2(const struct scan_run *r, uint32_t p, uint32_t to)
+{
+	return scan_quiet(r, p, to, 0);
+}
+#endif
+
+/* Places in [from, to). */
+MK_FN void scan_places(struct scan_run *r, uint32_t from, uint32_t to)
+{
+	const uint32_t stride = r->image->stride;
+	uint32_t p = scan_align(r, from), end;
+#if SCAN_AVX2
+	int bmi2 = __builtin_cpu_supports("bmi2") && !r->image->gram_fold;
+#endif
 
 	while (p < to && !r->stopped) {
-		const unsigned char *at = r->text + p;
-		uint32_t some = 1, end;
-
-		if (to - p > 4 * stride) {
-			some = scan_sieve(filter, at, fold, factor, shift);
-			at += stride;
-			some |= scan_sieve(filter, at, fold, factor, shift);
-			at += stride;
-			some |= scan_sieve(filter, at, fold, factor, shift);
-			at += stride;
-			some |= scan_sieve(filter, at, fold, factor, shift);
-		}
+#if SCAN_AVX2
+		if (bmi2)
+			p = scan_quiet_bmi2(r, p, to);
+		else
+#endif
+			p = scan_quiet(r, p, to, r->image->gram_fold);
 		end = to - p > 4 * stride ? p + 4 * stride : to;
-		if (!(some & 1)) {
-			p = end;
-			continue;
+		for (; p < end && !r->stopped; p += stride) {
+			uint32_t offsets =
+				scan_gram(r, scan_word(r->text + p));
+
+			if (offsets)
+				scan_place(r, p, offsets);
 		}
-		for (; p < end && !r->stopped; p += stride)
-			scan_place(r, p, scan_gram(r, scan_word(r->text + p)));
 		if (r->next > p) /* a match has passed some places */
 			p = scan_align(r, r->next);
 	}
@@ -302,10 +332,7 @@ MK_FN void scan_literals(struct scan_run *r)
 			scan_nibbles_neon(r, from, to);
 		else
 #endif
-			if (r->image->gram_fold)
-				scan_places(r, from, to, r->image->gram_fold);
-			else
-				scan_places(r, from, to, 0);
+			scan_places(r, from, to);
 		if (to < r->bytes)
 			scan_look(r, to - from);
 	}

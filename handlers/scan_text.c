@@ -33,6 +33,12 @@
 #define SCAN_NEON 0
 #endif
 
+#if MK_CUDA
+#define SCAN_INLINE MK_FN
+#else
+#define SCAN_INLINE static inline __attribute__((always_inline))
+#endif
+
 #define SCAN_NONE 0xffffffffu
 #define SCAN_STRIDE (1u << 18) /* bytes between two looks at the cancel word */
 #define SCAN_TILE 4096u        /* bytes that lanes look at together */
@@ -165,7 +171,7 @@ MK_FN int scan_open(struct scan_run *r, struct mk_task *task,
 /* ---- bytes -------------------------------------------------------------- */
 
 /* Eight bytes, little endian. */
-MK_FN uint64_t scan_word(const unsigned char *at)
+SCAN_INLINE uint64_t scan_word(const unsigned char *at)
 {
 #if MK_CUDA
 	const uint32_t *word = (const uint32_t *)((uintptr_t)at &
