@@ -26,91 +26,148 @@ MK_FN void scan_hear(const struct scan_shared *s, struct scan_run *r)
 	r->cancelled = s->cancelled;
 }
 
-/* Sixteen bytes to scratch; true if one of them is NUL. */
-MK_FN uint32_t scan_stage(unsigned char *to, const unsigned char *from)
+MK_FN uint32_t scan_has_nul(const uint64_t *word)
 {
 	const uint64_t low = 0x0101010101010101ull;
-	uint64_t a, b;
+	uint64_t a = word[0], b = word[1];
 
-#if MK_CUDA
-	if (!((uintptr_t)from & 15)) {
-		uint4 v = *(const uint4 *)(const void *)from;
-
-		*(uint4 *)(void *)to = v;
-		a = v.x | (uint64_t)v.y << 32;
-		b = v.z | (uint64_t)v.w << 32;
-	} else {
-		a = scan_word(from);
-		b = scan_word(from + 8);
-		((uint64_t *)(void *)to)[0] = a;
-		((uint64_t *)(void *)to)[1] = b;
-	}
-#else
-	memcpy(&a, from, 8);
-	memcpy(&b, from + 8, 8);
-	memcpy(to, &a, 8);
-	memcpy(to + 8, &b, 8);
-#endif
 	return (((a - low) & ~a) | ((b - low) & ~b)) & (low << 7) ? 1 : 0;
 }
 
-/* Tell for each place of a tile whether a literal is there: hit[]. Returns
- * whether one is. */
-MK_FN uint32_t scan_tile(struct scan_run *r, const unsigned char *tile,
-			 unsigned char *hit, uint32_t at, uint32_t bytes)
+/*
+ * Bring bytes to scratch, sixteen a lane at a time, from a place that is a
+ * multiple of sixteen, and as many more as make the last sixteen whole. All
+ * loads of a tile are on their way before the first is needed: the text may
+ * lie behind a bus. True if this lane saw a NUL.
+ */
+MK_FN uint32_t scan_stage(struct mk_task *task, unsigned char *to,
+			  const unsigned char *from, uint32_t bytes)
 {
-	uint32_t stride = r->image->stride, found = 0;
-	uint32_t lanes = mk_lanes(r->task);
+	uint32_t lane = mk_lane(task), lanes = mk_lanes(task), nul = 0;
+
+#if MK_CUDA
+	if (lanes == 32 && !((uintptr_t)from & 15) && bytes <= SCAN_STAGE) {
+		uint4 v[SCAN_STAGE / 512];
+
+#pragma unroll
+		for (uint32_t j = 0; j < SCAN_STAGE / 512; j++)
+			if (16 * (lane + 32 * j) < bytes)
+				v[j] = ((const uint4 *)(const void *)
+						from)[lane + 32 * j];
+#pragma unroll
+		for (uint32_t j = 0; j < SCAN_STAGE / 512; j++) {
+			uint64_t word[2];
+
+			if (16 * (lane + 32 * j) >= bytes)
+				continue;
+			((uint4 *)(void *)to)[lane + 32 * j] = v[j];
+			word[0] = v[j].x | (uint64_t)v[j].y << 32;
+			word[1] = v[j].z | (uint64_t)v[j].w << 32;
+			nul |= scan_has_nul(word);
+		}
+		return nul;
+	}
+#endif
+	for (uint32_t i = 16 * lane; i < bytes; i += 16 * lanes) {
+		uint64_t word[2] = { scan_word(from + i),
+				     scan_word(from + i + 8) };
+
+		((uint64_t *)(void *)(to + i))[0] = word[0];
+		((uint64_t *)(void *)(to + i))[1] = word[1];
+		nul |= scan_has_nul(word);
+	}
+	return nul;
+}
+
+/*
+ * Tell for each place of a tile whether a literal may be there: hit[]. `r` has
+ * for its text what is staged, and ends with it; what reaches beyond may be.
+ * Returns whether there is such a place.
+ */
+MK_FN uint32_t scan_tile(const struct scan_run *r, unsigned char *hit,
+			 uint32_t at, uint32_t bytes, uint32_t all)
+{
+	const struct mk_scan_image *m = r->image;
+	uint32_t stride = m->stride, lanes = mk_lanes(r->task), found = 0;
 
 	for (uint32_t k = mk_lane(r->task); k * stride < bytes; k += lanes) {
-		uint32_t offsets = scan_gram(r, scan_word(tile + k * stride));
-		uint32_t here = 0;
+		uint32_t p = at + k * stride, here = 0;
+		uint32_t offsets = scan_gram(r, scan_word(r->text + p));
 
-		for (uint32_t o = 0; offsets >> o && !here; o++)
-			if (offsets >> o & 1 && at + k * stride >= o)
-				here = scan_literal_at(r, at + k * stride - o);
-		if (here || hit[k])
-			hit[k] = here != 0;
+		for (uint32_t o = 0; offsets >> o && !here; o++) {
+			uint32_t x = p - o;
+
+			if (!(offsets >> o & 1) || p < o)
+				continue;
+			if (x < at + m->whole_line ||
+			    (r->bytes < all && x + m->max_bytes >= r->bytes))
+				here = 1;
+			else
+				here = scan_literal_at(r, x);
+		}
+		if (here)
+			hit[k] = 1;
 		found |= here;
 	}
 	return found;
 }
 
-/* Lanes look at places of a tile side by side; where there is something, lane
- * 0 goes from the left to the right. */
+/* Lane 0 goes over the places of a tile that others have marked, from the left
+ * to the right, and takes the marks away. */
+MK_FN void scan_marked(struct scan_run *r, unsigned char *hit, uint32_t at,
+		       uint32_t bytes)
+{
+	uint32_t stride = r->image->stride;
+
+	for (uint32_t k = 0; k * stride < bytes; k += 8) {
+		uint64_t *eight = (uint64_t *)(void *)(hit + k);
+
+		if (!*eight)
+			continue;
+		for (uint32_t i = k; i < k + 8; i++) {
+			uint32_t p = at + i * stride;
+
+			if (hit[i])
+				scan_place(r, p, scan_gram(r, scan_word(
+							r->text + p)));
+		}
+		*eight = 0;
+	}
+}
+
+/* Lanes look at places of a tile side by side. */
 MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
-			       unsigned char *room, uint32_t *nul)
+			       unsigned char *hit, uint32_t *nul)
 {
 	uint32_t stride = r->image->stride, lane = mk_lane(r->task);
 	uint32_t step = SCAN_TILE / stride * stride, turn = 0;
-	uint32_t lanes = mk_lanes(r->task);
-	unsigned char *hit = room, *tile = room + SCAN_TILE;
+	unsigned char *stage = hit + SCAN_STAGE;
+	struct scan_run near = *r; /* with the text that is staged */
 
-	for (uint32_t i = lane; i < SCAN_TILE; i += lanes)
+	for (uint32_t i = lane; i < SCAN_STAGE; i += mk_lanes(r->task))
 		hit[i] = 0;
 	for (uint32_t at = r->next / stride * stride; at < r->bytes;
 	     at += step, turn ^= 1) {
 		uint32_t bytes = r->bytes - at < step ? r->bytes - at : step;
+		uint32_t from = at & ~15u;
+		uint32_t end = at + bytes + SCAN_OVERLAP - 16;
 
-		for (uint32_t i = 16 * lane; i < bytes + SCAN_OVERLAP;
-		     i += 16 * lanes)
-			if (scan_stage(tile + i, r->text + at + i) &&
-			    *nul == SCAN_NONE)
-				*nul = scan_nul(r->text, at + i, r->bytes);
+		if (scan_stage(r->task, stage, r->text + from, end - from) &&
+		    *nul == SCAN_NONE)
+			*nul = scan_nul(r->text, from, r->bytes);
 		if (!lane)
 			s->any[turn] = 0;
 		mk_sync(r->task);
-		if (scan_tile(r, tile, hit, at, bytes))
+		near.text = (const unsigned char *)((uintptr_t)stage - from);
+		near.bytes = end < r->bytes ? end : r->bytes;
+		if (scan_tile(&near, hit, at, bytes, r->bytes))
 			s->any[turn] = 1;
 		mk_sync(r->task);
 		if (s->any[turn]) {
-			for (uint32_t k = 0; !lane && k * stride < bytes; k++)
-				if (hit[k])
-					scan_place(r, at + k * stride,
-						   scan_gram(r, scan_word(
-							tile + k * stride)));
-			if (!lane)
+			if (!lane) {
+				scan_marked(r, hit, at, bytes);
 				scan_tell(s, r);
+			}
 			mk_sync(r->task);
 			scan_hear(s, r);
 		}
@@ -179,9 +236,9 @@ MK_FN uint32_t scan_lanes_nul(struct scan_run *r, uint32_t *seen, uint32_t nul)
 /* All lanes together. 0, or a negated code. */
 MK_FN int32_t scan_lanes(struct scan_run *r, uint32_t *nul)
 {
-	uint32_t lanes = mk_lanes(r->task), lane = mk_lane(r->task);
+	uint32_t lanes = mk_lanes(r->task);
 	uint32_t need = (uint32_t)sizeof(struct scan_shared) + 4u * lanes +
-			16 + 2 * SCAN_TILE + 2 * SCAN_OVERLAP;
+			16 + 2 * SCAN_STAGE + 16;
 	unsigned char *scratch = (unsigned char *)mk_scratch(r->task, need);
 	struct scan_shared *s = (struct scan_shared *)(void *)scratch;
 	uint32_t *seen;
@@ -195,10 +252,14 @@ MK_FN int32_t scan_lanes(struct scan_run *r, uint32_t *nul)
 		scan_lanes_literals(r, s, scratch, nul);
 	if (r->image->kind != MK_SCAN_LITERALS || r->stopped) {
 		/* not all was looked at, or not for NUL */
-		for (uint32_t i = 16 * lane; i < r->bytes; i += 16 * lanes)
-			if (scan_stage(scratch + 16 * lane, r->text + i) &&
+		for (uint32_t i = 0; i < r->bytes; i += SCAN_STAGE) {
+			uint32_t n = r->bytes - i < SCAN_STAGE ? r->bytes - i
+							       : SCAN_STAGE;
+
+			if (scan_stage(r->task, scratch, r->text + i, n) &&
 			    *nul == SCAN_NONE)
 				*nul = scan_nul(r->text, i, r->bytes);
+		}
 		mk_sync(r->task);
 	}
 	if (r->image->kind != MK_SCAN_LITERALS)

@@ -41,8 +41,11 @@
 
 #define SCAN_NONE 0xffffffffu
 #define SCAN_STRIDE (1u << 18) /* bytes between two looks at the cancel word */
-#define SCAN_TILE 4096u        /* bytes that lanes look at together */
-#define SCAN_OVERLAP 16u       /* a gram may begin at a tile's last byte */
+#define SCAN_STAGE 4096u /* bytes that lanes bring into scratch together */
+#define SCAN_TILE 4032u  /* of these, at most so many are looked at: a gram or
+			  * literal may begin at the last, and the first need
+			  * not be aligned */
+#define SCAN_OVERLAP 48u
 
 struct scan_run {
 	struct mk_task *task;
