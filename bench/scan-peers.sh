@@ -56,6 +56,7 @@ for n in 1 10 1000; do
 	done
 done >"$work/raw"
 
+echo "# SPDX-License-Identifier: Apache-2.0"
 echo "# $(uname -sr), $cores cores: $(
 	sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
 echo "# $tree: $(wc -l <"$work/list") files, $(

@@ -36,9 +36,9 @@ MK_FN uint32_t scan_has_nul(const uint64_t *word)
 
 /*
  * Bring bytes to scratch, sixteen a lane at a time, from a place that is a
- * multiple of sixteen, and as many more as make the last sixteen whole. All
- * loads of a tile are on their way before the first is needed: the text may
- * lie behind a bus. True if this lane saw a NUL.
+ * multiple of sixteen, and as many more as make the last sixteen whole. Four
+ * loads are on their way before the first is needed: the text may lie behind
+ * a bus. True if this lane saw a NUL.
  */
 MK_FN uint32_t scan_stage(struct mk_task *task, unsigned char *to,
 			  const unsigned char *from, uint32_t bytes)
@@ -47,23 +47,28 @@ MK_FN uint32_t scan_stage(struct mk_task *task, unsigned char *to,
 
 #if MK_CUDA
 	if (lanes == 32 && !((uintptr_t)from & 15) && bytes <= SCAN_STAGE) {
-		uint4 v[SCAN_STAGE / 512];
+		const uint4 *in = (const uint4 *)(const void *)from + lane;
+		uint4 *out = (uint4 *)(void *)to + lane, v[4];
 
+#pragma unroll 1
+		for (uint32_t i = 16 * lane; i < bytes; i += 2048) {
 #pragma unroll
-		for (uint32_t j = 0; j < SCAN_STAGE / 512; j++)
-			if (16 * (lane + 32 * j) < bytes)
-				v[j] = ((const uint4 *)(const void *)
-						from)[lane + 32 * j];
+			for (uint32_t j = 0; j < 4; j++)
+				if (i + 512 * j < bytes)
+					v[j] = in[32 * j];
 #pragma unroll
-		for (uint32_t j = 0; j < SCAN_STAGE / 512; j++) {
-			uint64_t word[2];
+			for (uint32_t j = 0; j < 4; j++) {
+				uint64_t word[2];
 
-			if (16 * (lane + 32 * j) >= bytes)
-				continue;
-			((uint4 *)(void *)to)[lane + 32 * j] = v[j];
-			word[0] = v[j].x | (uint64_t)v[j].y << 32;
-			word[1] = v[j].z | (uint64_t)v[j].w << 32;
-			nul |= scan_has_nul(word);
+				if (i + 512 * j >= bytes)
+					break;
+				out[32 * j] = v[j];
+				word[0] = v[j].x | (uint64_t)v[j].y << 32;
+				word[1] = v[j].z | (uint64_t)v[j].w << 32;
+				nul |= scan_has_nul(word);
+			}
+			in += 128;
+			out += 128;
 		}
 		return nul;
 	}
@@ -142,7 +147,8 @@ MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 	uint32_t stride = r->image->stride, lane = mk_lane(r->task);
 	uint32_t step = SCAN_TILE / stride * stride, turn = 0;
 	unsigned char *stage = hit + SCAN_STAGE;
-	struct scan_run near = *r; /* with the text that is staged */
+	const unsigned char *text = r->text;
+	uint32_t all = r->bytes;
 
 	for (uint32_t i = lane; i < SCAN_STAGE; i += mk_lanes(r->task))
 		hit[i] = 0;
@@ -158,10 +164,13 @@ MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 		if (!lane)
 			s->any[turn] = 0;
 		mk_sync(r->task);
-		near.text = (const unsigned char *)((uintptr_t)stage - from);
-		near.bytes = end < r->bytes ? end : r->bytes;
-		if (scan_tile(&near, hit, at, bytes, r->bytes))
+		/* for now the text is what is staged */
+		r->text = (const unsigned char *)((uintptr_t)stage - from);
+		r->bytes = end < all ? end : all;
+		if (scan_tile(r, hit, at, bytes, all))
 			s->any[turn] = 1;
+		r->text = text;
+		r->bytes = all;
 		mk_sync(r->task);
 		if (s->any[turn]) {
 			if (!lane) {
