@@ -6,7 +6,8 @@ set(MK_CUDA_DIR "${PROJECT_SOURCE_DIR}/src/engine/cuda")
 set(MK_EMBEDDED "${CMAKE_BINARY_DIR}/embedded.c")
 file(GLOB MK_CUDA_TEXTS CONFIGURE_DEPENDS
 	"${MK_CUDA_DIR}/*.cuh" "${MK_CUDA_DIR}/*.cu")
-list(APPEND MK_CUDA_TEXTS "${MK_CUDA_DIR}/resident.h")
+list(APPEND MK_CUDA_TEXTS "${MK_CUDA_DIR}/resident.h"
+	"${MK_CUDA_DIR}/jobs.h")
 
 set(MK_TEXTS "")
 set(MK_TEXT_FILES "")

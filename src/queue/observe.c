@@ -113,6 +113,8 @@ static void ask_to_end(struct mk_queue *q, uint64_t t, bool ours)
 	/* from now on workers look at the cancel words */
 	if (!(mk_load_relaxed(&q->block->mode) & MK_MODE_CANCEL_SOME))
 		mk_or_seq(&q->block->mode, MK_MODE_CANCEL_SOME);
+	/* it may wait for a counter, while everybody sleeps */
+	mk_queue_ring(q);
 }
 
 void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t)

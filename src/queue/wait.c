@@ -151,6 +151,9 @@ void mk_queue_mode(struct mk_queue *q, uint32_t bits, uint64_t timeout_ns)
 	/* pairs with the worker's load before it runs a slot, or with that of
 	 * whoever looks for the workers */
 	mk_or_seq(&q->block->mode, bits);
+	/* slots may wait for counters, while everybody sleeps */
+	if (mk_queue_unanswered(q))
+		mk_queue_ring(q);
 	for (unsigned looks = 0; mk_time_left(deadline); looks++) {
 		uint32_t seen = mk_load_seq(&q->block->mode_seen);
 

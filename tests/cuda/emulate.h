@@ -29,9 +29,12 @@
 /* one lane's mk_sync() is every lane's */
 #define MK_HANDLER_PORTABLE 1
 #define mk_sync mk_sync_alone
+#define mk_tile_last mk_tile_last_alone
 #include <megakernel/handler.h>
 #undef mk_sync
+#undef mk_tile_last
 #define mk_sync(task) emu_sync((task)->lanes)
+#define mk_tile_last(task) emu_tile_last(task)
 
 #define MKD_FN static inline __attribute__((unused))
 #define MKD_SLOW static __attribute__((noinline, unused))
@@ -80,6 +83,7 @@ struct emu_block {
 	jmp_buf scheduler;
 	ucontext_t home;
 	uint32_t threads, index, blocks, current;
+	uint32_t agreed;
 	void (*run)(const void *);
 	const void *argument;
 };
@@ -296,6 +300,38 @@ static inline void emu_sync(uint32_t lanes)
 		emu_barrier_wait(&emu->named[1], lanes, 8);
 }
 
+/* What lane 0 says of the slot, to all its lanes. */
+static inline uint32_t emu_agree(uint32_t lanes, uint32_t v)
+{
+	if (lanes == EMU_LANES)
+		return (uint32_t)emu_gather(v, 9)[0];
+	if (lanes < EMU_LANES)
+		return v;
+	if (!emu->current)
+		emu->agreed = v;
+	emu_barrier_wait(&emu->named[1], lanes, 10);
+	v = emu->agreed;
+	emu_barrier_wait(&emu->named[1], lanes, 11);
+	return v;
+}
+
+static inline int emu_tile_last(struct mk_task *task)
+{
+	uint32_t last = 0;
+
+	if (!task->join)
+		return 1;
+	emu_sync(task->lanes);
+	if (!task->lane)
+		last = mk_join_arrive(task->join) == task->tiles;
+	last = emu_agree(task->lanes, last);
+	if (last) {
+		task->tile_last = 1;
+		task->value = mk_join_sum(task->join);
+	}
+	return (int)last;
+}
+
 MKD_FN uint32_t mkd_lowest(uint32_t mask)
 {
 	return mask ? (uint32_t)__builtin_ctz(mask) : 0xffffffffu;
@@ -377,6 +413,11 @@ MKD_FN void mkd_store32_shared(uint32_t *at, uint32_t v)
 	__atomic_store_n(at, v, __ATOMIC_RELEASE);
 }
 
+MKD_FN void mkd_store64_shared(uint64_t *at, uint64_t v)
+{
+	__atomic_store_n(at, v, __ATOMIC_RELEASE);
+}
+
 MKD_FN void mkd_store32_release(uint32_t *at, uint32_t v)
 {
 	__atomic_store_n(at, v, __ATOMIC_RELEASE);
@@ -402,6 +443,16 @@ MKD_FN uint32_t mkd_or32(uint32_t *at, uint32_t bits)
 	return __atomic_fetch_or(at, bits, __ATOMIC_SEQ_CST);
 }
 
+MKD_FN void mkd_and32(uint32_t *at, uint32_t bits)
+{
+	__atomic_fetch_and(at, bits, __ATOMIC_SEQ_CST);
+}
+
+MKD_FN void mkd_or64(uint64_t *at, uint64_t bits)
+{
+	__atomic_fetch_or(at, bits, __ATOMIC_SEQ_CST);
+}
+
 MKD_FN uint64_t mkd_swap64(uint64_t *at, uint64_t v)
 {
 	return __atomic_exchange_n(at, v, __ATOMIC_SEQ_CST);
@@ -412,6 +463,18 @@ MKD_FN uint64_t mkd_cas64(uint64_t *at, uint64_t expected, uint64_t v)
 	__atomic_compare_exchange_n(at, &expected, v, false, __ATOMIC_SEQ_CST,
 				    __ATOMIC_SEQ_CST);
 	return expected;
+}
+
+MKD_FN uint32_t mkd_cas32(uint32_t *at, uint32_t expected, uint32_t v)
+{
+	__atomic_compare_exchange_n(at, &expected, v, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_SEQ_CST);
+	return expected;
+}
+
+MKD_FN void mkd_relax(void)
+{
+	sched_yield();
 }
 
 MKD_FN void mkd_max64(uint64_t *at, uint64_t v)

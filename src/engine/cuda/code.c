@@ -283,16 +283,21 @@ static int read_info(struct mk_engine *e, CUmodule module, unsigned handlers)
 static void write_table(struct mk_engine *e)
 {
 	uint16_t *table = e->mail->table;
+	uint8_t *takes = e->mail->takes;
 
 	for (uint32_t i = 0; i < MK_OPCODES; i++) {
 		const struct mkc_opcode *op = &e->ops[i];
+		const struct mk_handler_info *info = op->source ?
+			&op->source->info[op->handler] : NULL;
 
-		table[i] = op->source ?
-			MKD_ENTRY(op->source->first + op->handler,
-				  op->source->info[op->handler].width) : 0;
+		table[i] = info ? MKD_ENTRY(op->source->first + op->handler,
+					    info->width) : 0;
+		takes[i] = info ? (uint8_t)(info->arg_bytes + 1) : 0;
 	}
 	table[MK_OP_FENCE] = MKD_ENTRY(MKD_OWN_FENCE, MK_WIDTH_WARP);
 	table[MK_OP_ROW] = MKD_ENTRY(MKD_OWN_ROW, MK_WIDTH_WARP);
+	/* not for handlers to make */
+	takes[MK_OP_FENCE] = takes[MK_OP_ROW] = 0;
 }
 
 static bool set_op(struct mk_engine *e, uint32_t opcode, uint32_t id,

@@ -166,6 +166,12 @@ MKD_FN void mkd_store32_shared(uint32_t *at, uint32_t v)
 		     :: "l"(at), "r"(v) : "memory");
 }
 
+MKD_FN void mkd_store64_shared(uint64_t *at, uint64_t v)
+{
+	asm volatile("st.release.gpu.global.u64 [%0], %1;"
+		     :: "l"(at), "l"(v) : "memory");
+}
+
 /* Release at system scope; also orders what lanes stored before a sync. */
 MKD_FN void mkd_store32_release(uint32_t *at, uint32_t v)
 {
@@ -210,6 +216,18 @@ MKD_FN void mkd_or32(uint32_t *at, uint32_t bits)
 		     :: "l"(at), "r"(bits) : "memory");
 }
 
+MKD_FN void mkd_and32(uint32_t *at, uint32_t bits)
+{
+	asm volatile("red.relaxed.gpu.global.and.b32 [%0], %1;"
+		     :: "l"(at), "r"(bits) : "memory");
+}
+
+MKD_FN void mkd_or64(uint64_t *at, uint64_t bits)
+{
+	asm volatile("red.relaxed.gpu.global.or.b64 [%0], %1;"
+		     :: "l"(at), "l"(bits) : "memory");
+}
+
 MKD_FN uint64_t mkd_swap64(uint64_t *at, uint64_t v)
 {
 	uint64_t was;
@@ -226,6 +244,15 @@ MKD_FN uint64_t mkd_cas64(uint64_t *at, uint64_t expected, uint64_t v)
 
 	asm volatile("atom.relaxed.gpu.global.cas.b64 %0, [%1], %2, %3;"
 		     : "=l"(was) : "l"(at), "l"(expected), "l"(v) : "memory");
+	return was;
+}
+
+MKD_FN uint32_t mkd_cas32(uint32_t *at, uint32_t expected, uint32_t v)
+{
+	uint32_t was;
+
+	asm volatile("atom.relaxed.gpu.global.cas.b32 %0, [%1], %2, %3;"
+		     : "=r"(was) : "l"(at), "r"(expected), "r"(v) : "memory");
 	return was;
 }
 
@@ -262,6 +289,11 @@ MKD_FN uint32_t mkd_cas_shared(uint32_t *at, uint32_t expected, uint32_t v)
 MKD_FN void mkd_fence_block(void)
 {
 	__threadfence_block();
+}
+
+/* Who waits for the few stores of another. */
+MKD_FN void mkd_relax(void)
+{
 }
 
 /* ---- fences ------------------------------------------------------------ */

@@ -56,9 +56,11 @@ struct mkc_queue {
 	struct mk_queue_block *block;
 	const struct mk_wire_slot *ring;
 	const struct mk_wire_completion *answers;
+	const struct mk_wire_ext *ext;
 	uint32_t entries, shift;
 	uint64_t first;
 	int event_fd;     /* -1: none */
+	struct mkc_buffer jobs; /* device memory beside its ring */
 	uint64_t sum;     /* of all answers, when waiters were last told */
 	uint64_t told_ns; /* when that was */
 };
@@ -87,6 +89,7 @@ struct mk_engine {
 	/* memory, all taken before the first launch */
 	CUdeviceptr arena;
 	uint64_t arena_bytes, cleared_bytes;
+	struct mkd_flow_head flow;
 	struct mkd_mail *mail;
 	unsigned char *zeros; /* pinned, MKC_ZEROS bytes */
 	struct mkd_launch launch;
@@ -123,6 +126,8 @@ struct mk_engine {
 
 	/* the service thread */
 	pthread_t service;
+	uint64_t due_ns; /* its own: brings a parked kernel back, too;
+			  * UINT64_MAX: never */
 	bool serving;
 	uint32_t stop; /* store-release */
 
@@ -189,6 +194,12 @@ void mkc_memory_close(struct mk_engine *e);
 /* Wait for what was put on the side stream. -ETIME, -MK_EDEVLOST. */
 int mkc_side_wait(struct mk_engine *e, uint64_t timeout_ns);
 int mkc_clear(struct mk_engine *e, CUdeviceptr at, uint64_t bytes);
+
+/* Device memory of the engine's own, like a buffer's; the first bytes of it
+ * cleared. */
+int mkc_range_take(struct mk_engine *e, struct mkc_buffer *b, uint64_t bytes,
+		   uint64_t cleared);
+void mkc_range_give(struct mk_engine *e, struct mkc_buffer *b);
 
 /* Give back to the driver what could not be while the kernel was on. */
 void mkc_memory_tidy(struct mk_engine *e);

@@ -10,10 +10,14 @@
 #include "warp.cuh"
 #include "take.cuh"
 #include "workers.cuh"
+#include "pool.cuh"
 #include "flow.cuh"
 #include "row.cuh"
 #include "serve.cuh"
 #include "block.cuh"
+#include "wait.cuh"
+#include "tiles.cuh"
+#include "made.cuh"
 #include "monitor.cuh"
 
 /* ---- orders ------------------------------------------------------------ */
@@ -45,17 +49,6 @@ MKD_FN void mkd_restore(struct mkd_warp *w)
 	mkd_enter(w, mkd_load32(&w->me->place));
 	w->hint = w->base;
 	w->fresh = MKD_SPREAD;
-}
-
-/* What all workers are told, the same for all lanes. */
-MKD_FN struct mkd_unit mkd_orders(const struct mkd_state *state)
-{
-	struct mkd_unit c = mkd_load16((uint64_t)state);
-
-	c.x = mkd_shfl(c.x, 0);
-	c.y = mkd_shfl(c.y, 0);
-	c.z = mkd_shfl(c.z, 0);
-	return c;
 }
 
 /*
@@ -185,8 +178,13 @@ MKD_FN bool mkd_round(struct mkd_warp *w)
 
 	if (mkd_launched.warps > 1u && mkd_called_for())
 		mkd_help(w);
+	if (w->work)
+		mkd_look_after(w);
 	if (!w->want && !mkd_go_on(w) && !mkd_find(w)) {
 		c = mkd_orders(w->state);
+		w->work = c.w & ~(uint32_t)MKD_WORK_KNOWN;
+		if (w->work)
+			return mkd_look_for_orders(w, c.x, c.y);
 		mkd_rest(w);
 		return mkd_look_for_orders(w, c.x, c.y);
 	}
@@ -223,7 +221,7 @@ MKD_FN void mkd_work(uint32_t index)
 	w.want = w.count = w.place = w.places = 0;
 	w.base = w.next = w.hint = 0;
 	w.news.x = w.news.y = w.news.z = w.news.w = 0;
-	w.window = w.queue_state = w.orphans = w.epoch = 0;
+	w.window = w.queue_state = w.orphans = w.epoch = w.work = 0;
 	w.fresh = MKD_SPREAD;
 	w.light = w.eager = w.one = w.wide = w.crowded = false;
 	w.halted = w.nops = w.mixed = false;

@@ -6,6 +6,7 @@
  * clearing, since a memset may be a kernel.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -75,19 +76,43 @@ static uint64_t carve(uint64_t *at, uint64_t bytes)
 	return here;
 }
 
+/* How made work is spread. Returns the pieces that there is room for. */
+static uint64_t flow_shape(struct mk_engine *e)
+{
+	struct mkd_flow_head *f = &e->flow;
+	uint32_t workers = e->config.workers;
+
+	f->homes = workers < MKD_HOMES_MAX ? workers : MKD_HOMES_MAX;
+	f->dealt = e->config.made_mode == MK_MADE_FIXED;
+	f->entries = 1;
+	while ((uint64_t)f->entries * f->homes < e->config.made_entries) {
+		f->entries *= 2;
+		f->shift++;
+	}
+	return (uint64_t)f->homes * f->entries;
+}
+
 /* Where the tables lie in the arena; scratch comes last, uncleared. */
 static void arena_layout(struct mk_engine *e)
 {
 	struct mkd_launch *l = &e->launch;
-	uint64_t at = 0, workers = e->config.workers;
+	uint64_t at = 0, workers = e->config.workers, made;
 
+	made = flow_shape(e);
 	l->state = carve(&at, sizeof(struct mkd_state));
 	l->queues = carve(&at, MKD_PLACES * sizeof(struct mkd_queue));
 	/* one more, for the warps that only help */
 	l->workers = carve(&at, (workers + 1) * sizeof(struct mkd_worker));
 	l->counters = carve(&at, workers * sizeof(struct mk_worker_block));
 	l->windows = carve(&at, e->config.windows * sizeof(struct mk_window));
+	l->flow = carve(&at, sizeof(struct mkd_flow));
+	e->flow.home = (void *)(uintptr_t)carve(
+		&at, e->flow.homes * sizeof(struct mkd_home));
+	e->flow.places = (void *)(uintptr_t)carve(
+		&at, made * sizeof(struct mkd_made));
 	e->cleared_bytes = at;
+	e->flow.parked = (void *)(uintptr_t)carve(
+		&at, made * sizeof(struct mkd_job));
 	l->scratch_bytes = (e->config.scratch_bytes + 15) & ~15u;
 	l->scratch = carve(&at, workers * l->scratch_bytes);
 	e->arena_bytes = at;
@@ -103,6 +128,28 @@ static void arena_place(struct mk_engine *e)
 	l->counters += e->arena;
 	l->windows += e->arena;
 	l->scratch += e->arena;
+	l->flow += e->arena;
+	e->flow.home = (void *)((uintptr_t)e->flow.home + e->arena);
+	e->flow.places = (void *)((uintptr_t)e->flow.places + e->arena);
+	e->flow.parked = (void *)((uintptr_t)e->flow.parked + e->arena);
+	e->flow.takes = (const void *)(uintptr_t)(
+		l->state + offsetof(struct mkd_state, takes));
+}
+
+/* What the kernel finds at the begin of its struct mkd_flow. */
+static int tell_flow(struct mk_engine *e)
+{
+	CUresult r;
+	int code;
+
+	memcpy(e->mail->payload, &e->flow, sizeof(e->flow));
+	r = e->d->copy_to_device(e->launch.flow, e->mail->payload,
+				 sizeof(e->flow), e->side);
+	if (r)
+		return mkc_lost(e, r, "copying");
+	code = mkc_side_wait(e, COPY_TIMEOUT_NS);
+	memset(e->mail->payload, 0, sizeof(e->flow));
+	return code;
 }
 
 static int open_arena(struct mk_engine *e)
@@ -186,6 +233,8 @@ int mkc_memory_open(struct mk_engine *e)
 		r = open_arena(e);
 	if (!r)
 		r = mkc_clear(e, e->arena, e->cleared_bytes);
+	if (!r)
+		r = tell_flow(e);
 	return r;
 }
 
@@ -314,6 +363,27 @@ static void chunk_give(struct mk_engine *e, struct mkc_buffer *b)
 	c->next = e->old_chunks;
 	e->old_chunks = c;
 	mkc_memory_tidy(e);
+}
+
+int mkc_range_take(struct mk_engine *e, struct mkc_buffer *b, uint64_t bytes,
+		   uint64_t cleared)
+{
+	int r = range_take(e, b, bytes);
+
+	if (r)
+		return r;
+	b->bytes = bytes;
+	r = mkc_clear(e, b->at, cleared);
+	if (r)
+		mkc_range_give(e, b);
+	return r;
+}
+
+void mkc_range_give(struct mk_engine *e, struct mkc_buffer *b)
+{
+	if (b->chunk)
+		chunk_give(e, b);
+	memset(b, 0, sizeof(*b));
 }
 
 /* ---- buffers ------------------------------------------------------------ */

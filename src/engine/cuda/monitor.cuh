@@ -29,6 +29,7 @@ struct mkd_monitor {
 	uint64_t activity; /* sum of the hints */
 	uint64_t since;    /* of no activity */
 	uint32_t beat;     /* mail->beat */
+	uint64_t swept_ns; /* when what waits was last looked at */
 	bool telling;      /* a queue's mode changed; workers are to see */
 	uint32_t mode_epoch; /* ... this */
 };
@@ -186,6 +187,42 @@ MKD_FN void mkd_attach(struct mkd_monitor *m, uint32_t place, uint32_t places)
 	m->mode_epoch = mkd_bump(m->state, m->lane);
 }
 
+/* Tell workers to look at all that waits. */
+MKD_FN void mkd_order_sweep(struct mkd_monitor *m)
+{
+	if (!m->lane)
+		mkd_bell(MKD_WORK_SWEEP | MKD_WORK_LOOK | MKD_WORK_TILES);
+}
+
+/* Is anything of the queue open? */
+MKD_FN bool mkd_jobs_open(const struct mkd_monitor *m,
+			  const struct mkd_queue *q)
+{
+	const struct mkd_job *jobs = (const struct mkd_job *)mkd_load64(
+		&q->jobs);
+	uint32_t entries = mkd_shfl(mkd_load32(&q->entries), 0), open = 0;
+
+	for (uint32_t i = 0; i < entries && !open; i += MKD_LANES)
+		open = mkd_ballot(i + m->lane < entries &&
+				  mkd_load64(&jobs[i + m->lane].open));
+	return open != 0;
+}
+
+/* Nobody runs a slot of the queue: what of its slots is left in device memory
+ * is dropped by the workers as they come upon it. */
+MKD_FN void mkd_drain(struct mkd_monitor *m, struct mkd_queue *q,
+		      uint32_t flags, uint32_t place)
+{
+	if (!m->lane)
+		mkd_store32(&q->state, MKD_DRAIN | flags);
+	mkd_await(m, mkd_bump(m->state, m->lane), place, MKD_NO_SEQ);
+	while (mkd_jobs_open(m, q)) {
+		mkd_order_sweep(m);
+		mkd_beat(m);
+		mkd_nap(2000);
+	}
+}
+
 MKD_FN int32_t mkd_detach(struct mkd_monitor *m, uint32_t place,
 			  uint32_t places, uint32_t seq)
 {
@@ -198,6 +235,9 @@ MKD_FN int32_t mkd_detach(struct mkd_monitor *m, uint32_t place,
 		mkd_store32(&q->state, halt);
 	/* nobody runs a slot of it or looks at its ring from then on */
 	done = mkd_await(m, mkd_bump(m->state, m->lane), place, seq);
+	if (done && mkd_jobs_open(m, q) &&
+	    mkd_shfl(mkd_load32(&m->state->order), 0) == MKD_RUN)
+		mkd_drain(m, q, was & MKD_FLAGS, place);
 	if (!m->lane)
 		mkd_store32(&q->state, done ? (uint32_t)MKD_FREE : was);
 	if (done) {
@@ -237,8 +277,11 @@ MKD_FN int32_t mkd_window_unset(struct mkd_monitor *m, uint32_t index,
 
 	if (!m->lane)
 		mkd_store32(&to->generation, 0);
-	if (mkd_await(m, mkd_bump(m->state, m->lane), MKD_STRICT, seq))
+	if (mkd_await(m, mkd_bump(m->state, m->lane), MKD_STRICT, seq)) {
+		/* what waits for words of it never gets them */
+		mkd_order_sweep(m);
 		return 0;
+	}
 	if (!m->lane)
 		mkd_store32(&to->generation, was);
 	return MKD_GAVE_UP;
@@ -250,6 +293,9 @@ MKD_FN void mkd_table_copy(struct mkd_monitor *m)
 	for (uint32_t i = m->lane; i < MK_OPCODES / 8u; i += MKD_LANES)
 		mkd_store16((uint64_t)m->state->table + 16u * i,
 			    mkd_load16((uint64_t)m->mail->table + 16u * i));
+	for (uint32_t i = m->lane; i < MK_OPCODES / 16u; i += MKD_LANES)
+		mkd_store16((uint64_t)m->state->takes + 16u * i,
+			    mkd_load16((uint64_t)m->mail->takes + 16u * i));
 	mkd_syncwarp();
 }
 
@@ -323,7 +369,10 @@ MKD_FN bool mkd_idle(struct mkd_monitor *m)
 
 	for (uint32_t i = m->lane; i < places; i += MKD_LANES)
 		sum += mkd_load64(&m->queues[i].hint);
-	same = !mkd_ballot(sum != m->activity);
+	/* what can run keeps us here; what waits does not */
+	same = !mkd_ballot(sum != m->activity) &&
+	       !(mkd_shfl(mkd_load32(&m->state->work), 0) &
+		 ~(uint32_t)MKD_WORK_KNOWN);
 	m->activity = sum;
 	if (!same)
 		m->since = now;
@@ -337,8 +386,12 @@ MKD_FN bool mkd_park(struct mkd_monitor *m)
 
 	/* a worker that runs a handler would keep the others from working */
 	for (uint32_t i = 0; i < 64u; i++) {
-		if (mkd_all_saw(m->l, m->lane, epoch, MKD_STRICT))
-			return true;
+		if (mkd_all_saw(m->l, m->lane, epoch, MKD_STRICT)) {
+			if (mkd_shfl(mkd_load32(&m->state->work), 0) ==
+			    MKD_WORK_KNOWN)
+				return true;
+			break; /* the last of them left work behind */
+		}
 		mkd_nap(200);
 	}
 	mkd_order(m, MKD_RUN);
@@ -360,7 +413,7 @@ MKD_SLOW bool mkd_handshake(struct mkd_monitor *m)
 	if (m->lane)
 		return same;
 	if (same) {
-		mkd_store32(&m->state->known, 1);
+		mkd_or32(&m->state->work, MKD_WORK_KNOWN);
 		mkd_store32_release(&b->state, MK_ENGINE_READY);
 		return true;
 	}
@@ -403,6 +456,12 @@ MKD_SLOW void mkd_leave(struct mkd_monitor *m, uint32_t reason)
 		mkd_report_low(m, i);
 	mkd_syncwarp();
 	if (!m->lane) {
+		struct mkd_flow *f = (struct mkd_flow *)m->l->flow;
+		uint64_t due = mkd_load64(&f->due);
+
+		/* nobody will be here to see that it passes */
+		mkd_store64(&m->mail->due_ns,
+			    due && mkd_load32(&f->waiting) ? ~due : 0);
 		mkd_store32(&m->state->exited, 0);
 		/* so that the next launch may go at once */
 		mkd_store32(&m->state->order, MKD_RUN);
@@ -460,7 +519,7 @@ MKD_FN uint32_t mkd_begin(struct mkd_monitor *m)
 	/* both on the bus at the same time */
 	mkd_mode_load(m, m->lane, places, &mode);
 	c = mkd_mail_read(m, &clock_ns);
-	if (!mkd_shfl(mkd_load32(&m->state->known), 0)) {
+	if (!(mkd_shfl(mkd_load32(&m->state->work), 0) & MKD_WORK_KNOWN)) {
 		m->clock_ns = 0;
 		mkd_clock(m, clock_ns);
 		if (!mkd_handshake(m))
@@ -482,6 +541,37 @@ MKD_FN uint32_t mkd_begin(struct mkd_monitor *m)
 	return MKD_REASON_NONE;
 }
 
+/*
+ * Slots that wait may have to end without a raise: if a queue is cancelled, or
+ * a deadline has passed. Workers look at all of them then, but not more often
+ * than every millisecond, since the manner of a queue may stay as it is.
+ */
+MKD_FN void mkd_watch_waits(struct mkd_monitor *m)
+{
+	struct mkd_flow *f = (struct mkd_flow *)m->l->flow;
+	uint32_t places = mkd_load32(&m->state->places);
+	uint64_t now, due;
+	bool ends = false;
+
+	now = mkd_shfl64(mkd_time(), 0);
+	if (now - m->swept_ns < 1000000u)
+		return;
+	m->swept_ns = now;
+	if (!mkd_shfl(mkd_load32(&f->waiting), 0))
+		return;
+	places = mkd_shfl(places, 0);
+	for (uint32_t i = m->lane; i < places; i += MKD_LANES)
+		ends |= (mkd_load32(&m->queues[i].state) & MKD_FLAGS) != 0;
+	due = mkd_load64(&f->due);
+	if (due && now + mkd_load64(&m->state->clock_offset) > ~due)
+		ends = true;
+	if (!mkd_ballot(ends))
+		return;
+	if (!m->lane)
+		mkd_store64(&f->due, 0); /* who waits on tells it again */
+	mkd_order_sweep(m);
+}
+
 /* One look at everything but the mailbox. True: nothing happens here. */
 MKD_FN bool mkd_watch(struct mkd_monitor *m, uint32_t place,
 		      const struct mkd_mode *mode)
@@ -494,6 +584,7 @@ MKD_FN bool mkd_watch(struct mkd_monitor *m, uint32_t place,
 		m->telling = false;
 		mkd_tell_modes(m);
 	}
+	mkd_watch_waits(m);
 	return !m->held && mkd_idle(m) && mkd_park(m);
 }
 
@@ -515,6 +606,7 @@ MKD_SLOW void mkd_monitor(void)
 	m.activity = 0;
 	m.beat = 0;
 	m.telling = false;
+	m.swept_ns = 0;
 	m.mode_epoch = 0;
 	reason = mkd_begin(&m);
 	m.since = mkd_shfl64(mkd_time(), 0);

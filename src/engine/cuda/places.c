@@ -65,9 +65,20 @@ static void place_set(struct mk_engine *e, uint32_t place,
 	pthread_mutex_unlock(&e->queues_lock);
 }
 
+/* What slots have that wait, have tiles or go on. Nobody looks at it before
+ * the queue is attached, and nobody is disturbed. */
+static int take_jobs(struct mk_engine *e, struct mkc_queue *q)
+{
+	const uint64_t jobs = q->entries * (uint64_t)sizeof(struct mkd_job);
+
+	return mkc_range_take(e, &q->jobs, jobs +
+			      q->entries * (uint64_t)sizeof(struct mkd_park),
+			      jobs);
+}
+
 /* The queue as the kernel sees it. */
 static void describe(const struct mk_engine *e, const struct mk_queue_desc *d,
-		     struct mkd_queue *k)
+		     const struct mkc_queue *q, struct mkd_queue *k)
 {
 	uint64_t base = e->launch.region + d->block_offset;
 	const struct mk_control *control = (const void *)
@@ -97,6 +108,8 @@ static void describe(const struct mk_engine *e, const struct mk_queue_desc *d,
 	k->io_records = d->io_records;
 	k->priority = d->priority;
 	k->index = d->index;
+	k->jobs = q->jobs.at;
+	k->parks = k->jobs + q->entries * (uint64_t)sizeof(struct mkd_job);
 }
 
 static uint64_t sum_of_answers(const struct mkc_queue *q)
@@ -123,6 +136,7 @@ static struct mkc_queue *queue_new(struct mk_engine *e,
 	q->block = (void *)base;
 	q->ring = (const void *)(base + d->slots_offset);
 	q->answers = (const void *)(base + d->completions_offset);
+	q->ext = (const void *)(base + d->ext_offset);
 	q->entries = d->entries;
 	q->shift = (uint32_t)__builtin_ctz(d->entries);
 	q->first = d->first_ticket & ~(uint64_t)(MKD_SEATS - 1);
@@ -143,8 +157,10 @@ static int take_fd(struct mkc_queue *q, int fd)
 	return 0;
 }
 
-static void queue_free(struct mkc_queue *q)
+static void queue_free(struct mk_engine *e, struct mkc_queue *q)
 {
+	if (q)
+		mkc_range_give(e, &q->jobs);
 	if (q && q->event_fd >= 0)
 		close(q->event_fd);
 	free(q);
@@ -184,18 +200,20 @@ int mkc_queue_attach(struct mk_engine *e, const struct mk_queue_desc *d,
 	q->place = place;
 	if (event_fd >= 0)
 		r = take_fd(q, event_fd);
+	if (!r)
+		r = take_jobs(e, q);
 	if (!r) {
 		mk_store_release(&q->block->claim,
 				 CLAIM_UNKNOWN(d->first_ticket));
 		mk_store_release(&q->block->mode_seen, MK_MODE_TOLD);
-		describe(e, d, &k);
+		describe(e, d, q, &k);
 		mk_store_relaxed(&e->mail->low[place], k.next);
 		r = mkc_command(e, MKD_CMD_ATTACH, place,
 				places_with(e, place, true), &k, sizeof(k),
 				MKC_GRACE_NS);
 	}
 	if (r) {
-		queue_free(q);
+		queue_free(e, q);
 		return r;
 	}
 	place_set(e, place, q);
@@ -209,7 +227,7 @@ void mkc_queue_forget(struct mk_engine *e, uint32_t index)
 	if (!q)
 		return;
 	place_set(e, q->place, NULL);
-	queue_free(q);
+	queue_free(e, q);
 }
 
 int mkc_queue_detach(struct mk_engine *e, uint32_t index, uint64_t timeout_ns)
@@ -244,7 +262,7 @@ int mkc_queue_event_fd(struct mk_engine *e, uint32_t index, int fd)
 void mkc_queues_free(struct mk_engine *e)
 {
 	for (uint32_t i = 0; i < MKD_PLACES; i++) {
-		queue_free(e->places[i]);
+		queue_free(e, e->places[i]);
 		e->places[i] = NULL;
 	}
 	e->places_used = 0;
@@ -279,10 +297,33 @@ static bool queue_has_work(const struct mk_engine *e,
 	return false;
 }
 
+/*
+ * A slot that waits for a counter does not keep the kernel here, but it has to
+ * end when it is asked to. Dekker with whoever asks: we stored `attention`.
+ */
+static bool queue_has_asked(const struct mkc_queue *q)
+{
+	uint32_t mode = mk_load_seq(&q->block->mode);
+
+	for (uint32_t i = 0; i < q->entries && mode; i++) {
+		uint64_t slot = mk_load_seq(&q->ring[i].unit[0].hi);
+		uint32_t mark = (uint32_t)(slot >> MK_MARK_SHIFT);
+
+		if (!mark || (uint32_t)(mk_load_acquire(&q->answers[i].head) >>
+					MK_MARK_SHIFT) == mark)
+			continue;
+		if (mode & MK_MODE_CANCEL ||
+		    mk_load_seq(&q->ext[i].cancel) == (0x10000u | mark))
+			return true;
+	}
+	return false;
+}
+
 bool mkc_any_work(struct mk_engine *e)
 {
 	for (uint32_t i = 0; i < e->places_used; i++)
-		if (e->places[i] && queue_has_work(e, e->places[i]))
+		if (e->places[i] && (queue_has_work(e, e->places[i]) ||
+				     queue_has_asked(e->places[i])))
 			return true;
 	return false;
 }

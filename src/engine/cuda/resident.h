@@ -12,6 +12,8 @@
 
 #include <megakernel/handler.h>
 
+#include "jobs.h"
+
 #define MKD_LANES 32u    /* of a warp; the host checks it against the device */
 #define MKD_SEATS 8u     /* slots that one warp reads in one go */
 #define MKD_PLACES 512u  /* queues served at once, at most */
@@ -46,12 +48,17 @@ struct mkd_queue {
 	uint32_t priority;
 	uint32_t index;   /* the engine's index of the queue */
 	uint32_t told;    /* flags of state that the host knows we know */
+	/* line 3 */
+	uint64_t jobs;    /* struct mkd_job[entries], device memory */
+	uint64_t parks;   /* struct mkd_park[entries] */
+	uint64_t reserved[6];
 };
 
 enum mkd_queue_state {
 	MKD_FREE = 0, /* no queue here */
 	MKD_OPEN = 1,
 	MKD_HALT = 2, /* about to go: take nothing, keep your tickets */
+	MKD_DRAIN = 3, /* goes: what waits, or was made for it, is dropped */
 	/* flags */
 	MKD_SHUT = 4,        /* MK_OP_SHUTDOWN ran; slots end cancelled */
 	MKD_CANCEL = 8,      /* MK_MODE_CANCEL: so do they */
@@ -78,18 +85,28 @@ enum mkd_order {
 	MKD_LEAVE = 2 /* save your seats and end */
 };
 
+/* What there is beside the rings. Set by who brings it, taken out by who finds
+ * nothing, and then looks once more. */
+enum mkd_work {
+	MKD_WORK_KNOWN = 1, /* none: abi and fingerprint were compared */
+	MKD_WORK_LOOK = 2,  /* jobs that may run, or made work */
+	MKD_WORK_TILES = 4,
+	MKD_WORK_SWEEP = 8  /* something that waits may have to end */
+};
+
 /* Orders to all workers, in device memory. */
 struct mkd_state {
 	uint32_t order;  /* enum mkd_order */
 	uint32_t epoch;  /* add: something above or in a table changed */
 	uint32_t places; /* queues lie below it */
-	uint32_t known;  /* bit 0: abi and fingerprint were compared */
+	uint32_t work;   /* enum mkd_work */
 	uint32_t exited; /* workers that have left */
 	uint32_t begun;  /* number of the launch that is good for slots */
 	uint32_t reserved[10];
 	uint64_t clock_offset; /* CLOCK_MONOTONIC minus %globaltimer */
 	uint64_t reserved1[7];
 	uint16_t table[MK_OPCODES]; /* MKD_ENTRY of each opcode; 0: none */
+	uint8_t takes[MK_OPCODES];  /* mkd_flow.takes */
 };
 
 /* What an opcode runs: number of the handler + 1, and its width. */
@@ -139,10 +156,13 @@ struct mkd_mail {
 	int32_t result;   /* of that command; before ack */
 	uint32_t reason;  /* enum mkd_reason; before the kernel ends */
 	uint32_t beat;    /* counts on while the monitor lives */
-	uint64_t reserved2[6];
+	uint64_t due_ns;  /* earliest deadline of a slot that waits, 0: none;
+			   * before reason */
+	uint64_t reserved2[5];
 	/* line 2 */
 	unsigned char payload[256];
 	uint16_t table[MK_OPCODES];
+	uint8_t takes[MK_OPCODES];
 	uint64_t low[MKD_PLACES]; /* device, when it leaves: struct mkd_queue */
 };
 
@@ -163,6 +183,7 @@ struct mkd_tuning {
 struct mkd_launch {
 	uint64_t state, queues, workers, counters; /* device memory */
 	uint64_t windows, scratch;
+	uint64_t flow;                             /* struct mkd_flow */
 	uint64_t mail, region;                     /* host memory */
 	uint64_t shared_bytes;
 	uint64_t idle_ns;
@@ -181,11 +202,11 @@ struct mkd_launch {
 	struct mkd_tuning tuning;
 };
 
-MK_ASSERT_SIZE(struct mkd_queue, 192);
+MK_ASSERT_SIZE(struct mkd_queue, 256);
 MK_ASSERT_SIZE(struct mkd_worker, 64);
 MK_ASSERT_AT(struct mkd_state, clock_offset, 64);
 MK_ASSERT_AT(struct mkd_state, table, 128);
-MK_ASSERT_SIZE(struct mkd_state, 128 + 2 * MK_OPCODES);
+MK_ASSERT_SIZE(struct mkd_state, 128 + 3 * MK_OPCODES);
 MK_ASSERT_AT(struct mkd_mail, clock_ns, 16);
 MK_ASSERT_AT(struct mkd_mail, ack, 64);
 MK_ASSERT_AT(struct mkd_mail, payload, 128);

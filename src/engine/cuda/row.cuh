@@ -353,6 +353,11 @@ MKD_SLOW int32_t mkd_row(struct mk_task *task, const struct mk_op_row *args,
 	int32_t r;
 
 	row.sub = *task;
+	/* nothing is made in a row */
+	row.sub.engine = (void *)0;
+#if !MK_CUDA
+	row.sub.flow = (struct mk_flow_calls *)0;
+#endif
 	row.state = state;
 	row.answered = 0;
 	row.dirty = false;

@@ -17,23 +17,8 @@ enum mkd_kind {
 	MKD_KIND_PASS = 2,  /* was answered before a restart: nothing to do */
 	MKD_KIND_LIGHT = 3, /* a lane runs it */
 	MKD_KIND_HEAVY = 4, /* the warp, or the block, runs it */
-	MKD_KIND_FENCE = 5  /* waits for earlier tickets */
-};
-
-/* Flags that are served. */
-#define MKD_SERVED (MK_SLOT_DEADLINE | MK_SLOT_IDEMPOTENT)
-
-/* A slot as its leader sees it. */
-struct mkd_slot {
-	uint64_t relative;
-	uint64_t ticket;
-	uint32_t opcode, tenant, priority, flags;
-	uint32_t entry;  /* MKD_ENTRY */
-	uint32_t kind;
-	int32_t result;
-	uint64_t value;
-	uint64_t deadline_ns;
-	bool refused;
+	MKD_KIND_FENCE = 5, /* waits for earlier tickets */
+	MKD_KIND_FLOW = 6   /* has tiles, waits or raises: wait.cuh */
 };
 
 struct mkd_args {
@@ -42,7 +27,14 @@ struct mkd_args {
 
 /* block.cuh: a handler that the whole block runs, as mkd_run_warp() */
 MKD_SLOW bool mkd_call_block(struct mkd_warp *w, const struct mkd_args *args,
-			     struct mkd_slot *s);
+			     struct mkd_slot *s, struct mk_task *task,
+			     struct mkd_here *here);
+
+/* wait.cuh: slots that flow, just read; and the end of a fence that does */
+MKD_SLOW void mkd_flow_seats(struct mkd_warp *w, const struct mkd_unit *v,
+			     uint32_t mask);
+MKD_SLOW uint32_t mkd_flow_fence(struct mkd_warp *w, struct mkd_slot *s,
+				 bool ends);
 
 /* ---- polling ----------------------------------------------------------- */
 
@@ -157,6 +149,7 @@ MKD_FN void mkd_learn(struct mkd_warp *w, struct mkd_poll *p)
 	w->orphans = mkd_shfl(p->news.w, 2);
 	p->orders = mkd_shfl(p->news.x, 0);
 	p->epoch = mkd_shfl(p->news.y, 0);
+	w->work = mkd_shfl(p->news.w, 0) & ~(uint32_t)MKD_WORK_KNOWN;
 }
 
 /* ---- answers ----------------------------------------------------------- */
@@ -221,13 +214,14 @@ MKD_FN bool mkd_late(struct mkd_warp *w, struct mkd_slot *s)
 		return false;
 	/* the deadline was written before the marks */
 	mkd_acquire();
-	s->deadline_ns = mkd_load64((const uint64_t *)mkd_ext(w, s->ticket));
+	if (s->deadline_ns == ~(uint64_t)0)
+		s->deadline_ns = mkd_load64(
+			(const uint64_t *)mkd_ext(w, s->ticket));
 	return mkd_now_ns(w) > s->deadline_ns;
 }
 
 /* Why this slot shall not run: its result, or 0. */
-MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s,
-			  uint32_t tiles)
+MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s)
 {
 	if (w->queue_state & (MKD_CANCEL | MKD_SHUT))
 		return -MK_ECANCELLED;
@@ -237,39 +231,59 @@ MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s,
 		return mkd_late(w, s) ? -MK_EDEADLINE : -MK_ECANCELLED;
 	if (!s->entry)
 		return -MK_EOPCODE;
-	if (s->tenant >= MK_TENANTS || tiles > 1u)
+	if (s->tenant >= MK_TENANTS)
 		return -MK_ERANGE;
-	if (s->priority >= MK_PRIORITIES || (s->flags & ~MKD_SERVED))
+	if (s->priority >= MK_PRIORITIES || (s->flags & ~MK_SLOT_FLAGS))
 		return -MKD_EINVAL;
 	return mkd_late(w, s) ? -MK_EDEADLINE : 0;
+}
+
+/* The head of the slot in unit 0. */
+MKD_FN void mkd_head(struct mkd_warp *w, const struct mkd_unit *v,
+		     struct mkd_slot *s)
+{
+	s->opcode = v->x & 0xffffu;
+	s->tenant = v->x >> 16;
+	s->priority = v->y & 0xffu;
+	s->flags = v->y >> 8 & 0xffu;
+	s->tiles = v->y >> 16 ? v->y >> 16 : 1u;
+	s->entry = s->opcode < MK_OPCODES ?
+			   mkd_entry(w->state, s->opcode) : 0;
+}
+
+/* What becomes of a slot that nothing stands against; a: a no-op's value. */
+MKD_FN uint32_t mkd_kind_of(uint64_t a, struct mkd_slot *s)
+{
+	if (s->opcode == MK_OP_NOP) {
+		s->value = a;
+		return MKD_KIND_DONE;
+	}
+	if (MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_FENCE)
+		return MKD_KIND_FENCE;
+	return MKD_ENTRY_WIDTH(s->entry) ? MKD_KIND_HEAVY : MKD_KIND_LIGHT;
 }
 
 /* What its leader does with the slot in unit 0; a is unit 1's first words. */
 MKD_FN void mkd_classify(struct mkd_warp *w, const struct mkd_unit *v,
 			 uint64_t a, struct mkd_slot *s)
 {
-	s->opcode = v->x & 0xffffu;
-	s->tenant = v->x >> 16;
-	s->priority = v->y & 0xffu;
-	s->flags = v->y >> 8 & 0xffu;
-	s->entry = s->opcode < MK_OPCODES ?
-			   mkd_entry(w->state, s->opcode) : 0;
+	bool flows;
+
+	mkd_head(w, v, s);
+	flows = (s->flags & (MK_SLOT_WAIT | MK_SLOT_RAISE)) || s->tiles > 1u;
 	if (s->relative < w->skip && mkd_answered(w, s->ticket)) {
 		s->kind = MKD_KIND_PASS;
 		return;
 	}
-	s->kind = MKD_KIND_DONE;
-	s->result = mkd_refuse(w, s, v->y >> 16);
-	s->refused = s->result != 0;
-	if (s->refused)
+	s->kind = flows ? MKD_KIND_FLOW : MKD_KIND_DONE;
+	if (flows && MKD_ENTRY_HANDLER(s->entry) != MKD_OWN_FENCE)
 		return;
-	if (s->opcode == MK_OP_NOP)
-		s->value = a;
-	else if (MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_FENCE)
-		s->kind = MKD_KIND_FENCE;
-	else
-		s->kind = MKD_ENTRY_WIDTH(s->entry) ? MKD_KIND_HEAVY :
-						      MKD_KIND_LIGHT;
+	s->result = mkd_refuse(w, s);
+	s->refused = s->result != 0;
+	if (!s->refused)
+		s->kind = mkd_kind_of(a, s);
+	else if (flows)
+		s->kind = MKD_KIND_FLOW; /* it raises its counters */
 }
 
 /* ---- running ----------------------------------------------------------- */
@@ -383,6 +397,9 @@ MKD_SLOW void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
 	uint32_t leader = w->lane & ~3u;
 	struct mkd_args args;
 	struct mk_task task;
+	struct mkd_here here;
+	uint32_t spawned = 0;
+	bool ends = false;
 
 	if (w->want)
 		mkd_drop(w);
@@ -396,38 +413,76 @@ MKD_SLOW void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
 		task.scratch_bytes =
 			(mkd_launched.scratch_bytes / MKD_SEATS) & ~15u;
 		task.scratch += w->group * task.scratch_bytes;
+		mkd_here(w, s, &task, &here);
 		s->result = mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), &task,
 					 args.word);
 		s->value = task.value;
 		if (task.dirty)
 			mkd_release();
-		mkd_answer_one(w, s);
+		ends = mkd_after(&task, &here, s);
+		if (ends)
+			mkd_answer_one(w, s);
+		spawned = here.spawned;
 	}
 	mkd_syncwarp();
 	if (!w->lane)
 		mkd_store32(&w->me->busy, 0);
-	mkd_count(w, mine, s->opcode, s->tenant, s->priority, s->result < 0,
-		  false);
+	mkd_made_count(w, spawned);
+	if (mkd_ballot(ends))
+		mkd_count(w, ends, s->opcode, s->tenant, s->priority,
+			  s->result < 0, false);
 }
 
 /* A handler that all lanes run. Lane 0's result and value are the slot's;
- * true if any lane wrote something. */
+ * true if any lane wrote something. Lane 0's task and here say what is left
+ * to be done; mkd_after_wide(). */
 MKD_FN bool mkd_run_warp(struct mkd_warp *w, const struct mkd_args *args,
-			 struct mkd_slot *s)
+			 struct mkd_slot *s, struct mk_task *task,
+			 struct mkd_here *here)
 {
-	struct mk_task task;
+	uint32_t made;
 
-	mkd_task(w, &task, s->ticket, s->deadline_ns, w->lane, MKD_LANES);
+	mkd_task(w, task, s->ticket, s->deadline_ns, w->lane, MKD_LANES);
+	mkd_here(w, s, task, here);
 	mkd_acquire();
 	if (MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_ROW)
-		s->result = mkd_row(&task, (const struct mk_op_row *)args->word,
+		s->result = mkd_row(task, (const struct mk_op_row *)args->word,
 				    w->state);
 	else
-		s->result = mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), &task,
+		s->result = mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), task,
 					 args->word);
 	mkd_syncwarp();
-	s->value = task.value;
-	return mkd_ballot(task.dirty != 0) != 0;
+	s->value = task->value;
+	mkd_made_count(w, here->spawned);
+	made = mkd_ballot(here->job != (struct mkd_job *)0);
+	if (made)
+		here->job = (struct mkd_job *)mkd_shfl64((uint64_t)here->job,
+							 mkd_lowest(made));
+	return mkd_ballot(task->dirty != 0) != 0;
+}
+
+/* All lanes, and the warps of the block if it is for them. */
+MKD_FN bool mkd_run_wide(struct mkd_warp *w, const struct mkd_args *args,
+			 struct mkd_slot *s, struct mk_task *task,
+			 struct mkd_here *here)
+{
+	return MKD_ENTRY_WIDTH(s->entry) == 2u && mkd_launched.warps > 1u ?
+		       mkd_call_block(w, args, s, task, here) :
+		       mkd_run_warp(w, args, s, task, here);
+}
+
+/* Sets s->ends, for all lanes; result and value count in lane 0. */
+MKD_FN void mkd_after_wide(struct mkd_warp *w, struct mkd_slot *s,
+			   struct mk_task *task, struct mkd_here *here)
+{
+	bool ends = true;
+
+	if (s->result == -MK_ECANCELLED && s->deadline_ns != ~(uint64_t)0 &&
+	    mkd_now_ns(w) > s->deadline_ns)
+		s->result = -MK_EOVERRUN; /* it was asked to end, and did */
+	if (!w->lane)
+		ends = mkd_after(task, here, s);
+	s->ends = mkd_shfl(ends, 0) != 0;
 }
 
 /* All that its leader knows of a slot, to every lane. */
@@ -441,6 +496,9 @@ MKD_FN void mkd_spread_slot(struct mkd_slot *s, uint32_t leader)
 	s->flags = mkd_shfl(s->flags, leader);
 	s->entry = mkd_shfl(s->entry, leader);
 	s->deadline_ns = mkd_shfl64(s->deadline_ns, leader);
+	s->tiles = mkd_shfl(s->tiles, leader);
+	s->tile = 0;
+	s->job = (struct mkd_job *)0;
 	s->refused = false;
 }
 
@@ -463,6 +521,8 @@ MKD_SLOW void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
 {
 	uint32_t rest = w->want & ~(1u << leader);
 	struct mkd_args args;
+	struct mk_task task;
+	struct mkd_here here;
 	bool dirty;
 
 	mkd_gather(v, leader, &args);
@@ -474,19 +534,15 @@ MKD_SLOW void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
 	if (rest)
 		mkd_drop(w);
 	mkd_announce(w, s, true);
-	if (MKD_ENTRY_WIDTH(s->entry) == 2u && mkd_launched.warps > 1u)
-		dirty = mkd_call_block(w, &args, s);
-	else
-		dirty = mkd_run_warp(w, &args, s);
-	if (s->result == -MK_ECANCELLED && s->deadline_ns != ~(uint64_t)0 &&
-	    mkd_now_ns(w) > s->deadline_ns)
-		s->result = -MK_EOVERRUN; /* it was asked to end, and did */
+	dirty = mkd_run_wide(w, &args, s, &task, &here);
 	if (s->opcode == MK_OP_SHUTDOWN &&
 	    mkd_shfl((uint32_t)s->result, 0) == 0)
 		mkd_shut(w);
 	if (!w->lane && dirty)
 		mkd_release();
-	mkd_answer(w, !w->lane, s);
+	mkd_after_wide(w, s, &task, &here);
+	if (s->ends)
+		mkd_answer(w, !w->lane, s);
 	mkd_announce(w, s, false);
 }
 
@@ -520,11 +576,17 @@ MKD_FN bool mkd_fence_ready(struct mkd_warp *w, uint64_t relative)
 MKD_SLOW void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
 			      struct mkd_slot *s)
 {
+	bool ready;
+
 	mkd_spread_slot(s, leader);
-	if (mkd_fence_ready(w, s->relative)) {
-		s->result = MK_OK;
-		s->value = 0;
+	ready = mkd_fence_ready(w, s->relative);
+	s->result = MK_OK;
+	s->value = 0;
+	if (s->flags & (MK_SLOT_WAIT | MK_SLOT_RAISE))
+		ready = mkd_flow_fence(w, s, ready);
+	else if (ready)
 		mkd_answer(w, !w->lane, s);
+	if (ready) {
 		w->want &= ~(1u << leader);
 	} else {
 		mkd_trade(w, s->relative, false);
@@ -553,7 +615,7 @@ MKD_SLOW void mkd_serve_away(struct mkd_warp *w, const struct mkd_unit *v,
 	uint32_t next = (w->lane + 1u) & 31u;
 	uint64_t a = mkd_shfl(v->x, next) |
 		     (uint64_t)mkd_shfl(v->y, next) << 32;
-	uint32_t done, light, fence, heavy;
+	uint32_t done, light, fence, heavy, flow;
 	struct mkd_slot s;
 
 	s.relative = w->base + w->group;
@@ -563,7 +625,10 @@ MKD_SLOW void mkd_serve_away(struct mkd_warp *w, const struct mkd_unit *v,
 	s.result = 0;
 	s.value = 0;
 	s.deadline_ns = ~(uint64_t)0;
-	s.refused = false;
+	s.job = (struct mkd_job *)0;
+	s.tile = 0;
+	s.tiles = 1;
+	s.refused = s.ends = false;
 	if (mine)
 		mkd_classify(w, v, a, &s);
 	done = mkd_ballot(s.kind == MKD_KIND_DONE);
@@ -571,9 +636,12 @@ MKD_SLOW void mkd_serve_away(struct mkd_warp *w, const struct mkd_unit *v,
 		mkd_answer(w, s.kind == MKD_KIND_DONE, &s);
 	done |= mkd_ballot(s.kind == MKD_KIND_PASS);
 	light = mkd_ballot(s.kind == MKD_KIND_LIGHT);
-	w->want &= ~(done | light);
+	flow = mkd_ballot(s.kind == MKD_KIND_FLOW);
+	w->want &= ~(done | light | flow);
 	if (light)
 		mkd_run_light(w, v, s.kind == MKD_KIND_LIGHT, &s);
+	if (flow)
+		mkd_flow_seats(w, v, flow);
 	/* unless they were left to others */
 	fence = mkd_ballot(s.kind == MKD_KIND_FENCE) & w->want;
 	heavy = mkd_ballot(s.kind == MKD_KIND_HEAVY) & w->want;

@@ -34,6 +34,10 @@ static void park(struct mk_engine *e, uint32_t *bell)
 	*bell = mk_load_seq(&e->block->bell);
 	e->parked = true;
 	mk_store_seq(&e->block->attention, MK_ASLEEP);
+	/* until then nobody need look at what waits for counters */
+	e->due_ns = mk_load_relaxed(&e->mail->due_ns);
+	if (!e->due_ns)
+		e->due_ns = UINT64_MAX;
 	mkc_memory_tidy(e);
 	if (mkc_any_work(e)) {
 		mkc_launch(e, false);
@@ -50,8 +54,11 @@ static bool attend(struct mk_engine *e, uint32_t *bell)
 	/* a command is being carried out, which sees to all this itself */
 	if (pthread_mutex_trylock(&e->lock))
 		return false;
+	if (!e->parked)
+		e->due_ns = UINT64_MAX;
 	if (e->parked && !e->on && !e->paused && !e->failed) {
-		if (mk_load_seq(&e->block->bell) != *bell)
+		if (mk_load_seq(&e->block->bell) != *bell ||
+		    mk_now_ns() > e->due_ns)
 			mkc_launch(e, false);
 	} else if (e->on) {
 		mkc_tell_time(e);
@@ -81,7 +88,18 @@ static void spinner_begin(struct spinner *s)
 	s->alone = sysconf(_SC_NPROCESSORS_ONLN) < 3;
 }
 
-/* Until the bell changes. */
+/* How long a kernel that is parked may stay away at most. */
+static uint64_t left(struct mk_engine *e)
+{
+	uint64_t now = mk_now_ns();
+
+	if (e->due_ns == UINT64_MAX)
+		return UINT64_MAX;
+	/* the device's clock is a little behind or ahead of ours */
+	return e->due_ns > now ? e->due_ns - now + 1000000 : 1000000;
+}
+
+/* Until the bell changes, or a slot that waits is late. */
 static void sleep_for_bell(struct mk_engine *e, uint32_t seen,
 			   struct spinner *s)
 {
@@ -91,7 +109,7 @@ static void sleep_for_bell(struct mk_engine *e, uint32_t seen,
 
 	while (mk_load_seq(&e->block->bell) == seen) {
 		if (took >= most) {
-			mk_futex_wait(&e->block->bell, seen, UINT64_MAX);
+			mk_futex_wait(&e->block->bell, seen, left(e));
 			break;
 		}
 		mk_pause();

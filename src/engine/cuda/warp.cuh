@@ -46,6 +46,7 @@ struct mkd_warp {
 	uint32_t window, queue_state, orphans;
 	struct mkd_unit news; /* this lane's: struct mkd_poll */
 	uint32_t epoch, places;
+	uint32_t work; /* enum mkd_work, but MKD_WORK_KNOWN */
 	/* manners */
 	uint32_t fresh; /* seats whose slots were not read yet */
 	bool eager;  /* much is coming */
@@ -64,6 +65,22 @@ struct mkd_warp {
 	bool mixed;         /* the counters have several kinds, not flushed */
 	uint32_t unflushed; /* slots that the host does not know of */
 	uint32_t stale;     /* rounds since it was told */
+};
+
+/* A slot as its leader sees it. */
+struct mkd_slot {
+	uint64_t relative;
+	uint64_t ticket;
+	uint32_t opcode, tenant, priority, flags;
+	uint32_t entry;  /* MKD_ENTRY */
+	uint32_t kind;
+	int32_t result;
+	uint64_t value;
+	uint64_t deadline_ns;
+	struct mkd_job *job; /* if it is open */
+	uint32_t tile, tiles;
+	bool refused;
+	bool ends;       /* after the run: nothing is left of it */
 };
 
 /* Of the block. */

@@ -3,6 +3,18 @@
 #ifndef MK_CUDA_WORKERS_CUH
 #define MK_CUDA_WORKERS_CUH
 
+/* What all workers are told, the same for all lanes. */
+MKD_FN struct mkd_unit mkd_orders(const struct mkd_state *state)
+{
+	struct mkd_unit c = mkd_load16((uint64_t)state);
+
+	c.x = mkd_shfl(c.x, 0);
+	c.y = mkd_shfl(c.y, 0);
+	c.z = mkd_shfl(c.z, 0);
+	c.w = mkd_shfl(c.w, 0);
+	return c;
+}
+
 #define MKD_STRICT 0xfffffffeu
 
 enum mkd_seen {

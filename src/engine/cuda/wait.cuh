@@ -1,0 +1,811 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Slots that wait for counters and raise them.
+ *
+ * Up to eight neighbouring slots are looked at together, as they were read: a
+ * bundle. Those that are ready run; those that are not leave their worker:
+ * what was read goes into their jobs, and one of them into the list of the
+ * value that they wait for, as pool.cuh has it. Who raises a counter
+ * to that value takes the list, and runs the first of it without a word to
+ * anybody. So a chain of slots is run by one worker for as long as it goes.
+ */
+#ifndef MK_CUDA_WAIT_CUH
+#define MK_CUDA_WAIT_CUH
+
+#define MKD_KIND_WAIT 7u /* not ready */
+
+struct mkd_bundle {
+	uint64_t base;     /* relative ticket of seat 0 */
+	uint32_t todo;     /* seats that have neither ended nor left */
+	uint32_t stored;   /* those whose jobs have the units */
+	struct mkd_unit v, x; /* this lane's, of slot and ext */
+	/* of the lane's seat; the slot in its leader alone */
+	struct mkd_slot s;
+	struct mk_ref ref;
+	uint64_t value;    /* waited for */
+	uint32_t word;
+	uint32_t up[2];    /* words that this lane raises */
+	uint32_t ready;    /* kind, once it need not wait */
+	/* where words of the buffer that this lane last looked for lie: good
+	 * until the worker sees the next epoch */
+	struct mk_ref known;
+	uint64_t at, bytes;
+	bool closed;       /* it may only be read */
+	struct mkd_job *found; /* list that this lane took */
+	uint64_t jobs, parks; /* of w->place */
+	bool dirty;        /* something was written that must be seen first */
+};
+
+/* ---- counters ---------------------------------------------------------- */
+
+/* The address of a word of the seat's buffer; 0: why not. */
+MKD_FN uint64_t mkd_counter(const struct mkd_warp *w, struct mkd_bundle *b,
+			    uint32_t word, bool write, int32_t *why)
+{
+	struct mk_task look;
+
+	*why = 0;
+	if (b->ref.index != b->known.index ||
+	    b->ref.generation != b->known.generation || !b->at) {
+		look.windows = (const struct mk_window *)w->l->windows;
+		look.window_count = w->l->window_count;
+		look.error = 0;
+		b->at = (uint64_t)mk_window_at(&look, b->ref, 0, 0, 0);
+		*why = look.error;
+		if (!b->at)
+			return 0;
+		b->known = b->ref;
+		b->bytes = look.windows[b->ref.index].bytes;
+		b->closed = look.windows[b->ref.index].flags & 1u;
+	}
+	if (8ull * word + 8u > b->bytes)
+		*why = -MK_ERANGE;
+	else if (b->at & 7u)
+		*why = -MK_EALIGN;
+	else if (write && b->closed)
+		*why = -MK_EACCESS;
+	return *why ? 0 : b->at + 8ull * word;
+}
+
+/* ---- lists that were taken ---------------------------------------------- */
+
+/* What lanes took: to others, unlooked at. */
+MKD_FN void mkd_found_tell(struct mkd_warp *w, struct mkd_bundle *b)
+{
+	mkd_wait_spread(mkd_flow(), b->found, w->index + w->lane);
+	b->found = (struct mkd_job *)0;
+	mkd_syncwarp();
+	if (!w->lane)
+		mkd_bell(MKD_WORK_LOOK);
+}
+
+/* ---- a bundle ----------------------------------------------------------- */
+
+/* The queue of the bundle becomes the warp's. */
+MKD_FN void mkd_bundle_enter(struct mkd_warp *w, struct mkd_bundle *b,
+			     uint32_t place)
+{
+	if (w->place != place || w->known_place != place) {
+		mkd_enter(w, place);
+		b->jobs = 0;
+	}
+	if (!b->jobs) {
+		b->jobs = mkd_load64(&w->q->jobs);
+		b->parks = mkd_load64(&w->q->parks);
+	}
+}
+
+MKD_FN struct mkd_job *mkd_bundle_job(const struct mkd_warp *w,
+				     const struct mkd_bundle *b, uint32_t seat)
+{
+	uint64_t t = mkd_ticket(w, b->base + seat) & w->mask;
+
+	return (struct mkd_job *)(b->jobs + t * sizeof(struct mkd_job));
+}
+
+/* A word of the seat's units. */
+#define MKD_SEAT_WORD(w, unit, field, quarter) \
+	mkd_shfl((unit).field, ((w)->lane & ~3u) + (quarter))
+
+/* Take the units apart. */
+MKD_FN void mkd_bundle_read(struct mkd_warp *w, struct mkd_bundle *b)
+{
+	const uint32_t q = w->quarter;
+	uint32_t flags = MKD_SEAT_WORD(w, b->v, y, 0) >> 8;
+	uint32_t y2, z2, w2, x3, low, high;
+	bool on = flags & MK_SLOT_RAISE;
+
+	b->ref.index = MKD_SEAT_WORD(w, b->x, x, 1);
+	b->ref.generation = MKD_SEAT_WORD(w, b->x, y, 1);
+	low = MKD_SEAT_WORD(w, b->x, z, 1);
+	high = MKD_SEAT_WORD(w, b->x, w, 1);
+	b->value = low | (uint64_t)high << 32;
+	b->word = MKD_SEAT_WORD(w, b->x, x, 2);
+	y2 = MKD_SEAT_WORD(w, b->x, y, 2);
+	z2 = MKD_SEAT_WORD(w, b->x, z, 2);
+	w2 = MKD_SEAT_WORD(w, b->x, w, 2);
+	x3 = MKD_SEAT_WORD(w, b->x, x, 3);
+	/* the first that is none ends the list */
+	z2 = y2 == MK_NO_COUNTER ? y2 : z2;
+	w2 = z2 == MK_NO_COUNTER ? z2 : w2;
+	x3 = w2 == MK_NO_COUNTER ? w2 : x3;
+	b->up[0] = !on ? MK_NO_COUNTER : q == 0 ? y2 : q == 1 ? z2 :
+		   q == 2 ? w2 : x3;
+	y2 = MKD_SEAT_WORD(w, b->x, y, 3);
+	z2 = MKD_SEAT_WORD(w, b->x, z, 3);
+	w2 = MKD_SEAT_WORD(w, b->x, w, 3);
+	y2 = x3 == MK_NO_COUNTER ? x3 : y2;
+	z2 = y2 == MK_NO_COUNTER ? y2 : z2;
+	w2 = z2 == MK_NO_COUNTER ? z2 : w2;
+	b->up[1] = !on ? MK_NO_COUNTER : q == 0 ? y2 : q == 1 ? z2 :
+		   q == 2 ? w2 : MK_NO_COUNTER;
+}
+
+/* Who of todo may run at all, and as what; once for each time that the
+ * bundle is taken up. */
+MKD_FN void mkd_bundle_judge(struct mkd_warp *w, struct mkd_bundle *b)
+{
+	uint32_t next = (w->lane + 1u) & 31u;
+	uint64_t a = mkd_shfl(b->v.x, next) |
+		     (uint64_t)mkd_shfl(b->v.y, next) << 32;
+	bool mine = b->todo >> w->lane & 1u;
+	struct mkd_slot *s = &b->s;
+
+	s->relative = b->base + w->group;
+	s->ticket = mkd_ticket(w, s->relative);
+	s->opcode = s->tenant = s->priority = s->flags = s->entry = 0;
+	s->tiles = 1;
+	s->tile = 0;
+	s->result = 0;
+	s->value = 0;
+	s->deadline_ns = ~(uint64_t)0;
+	s->job = (struct mkd_job *)0;
+	s->refused = s->ends = false;
+	b->ready = MKD_KIND_NONE;
+	mkd_bundle_read(w, b);
+	if (!mine)
+		return;
+	mkd_head(w, &b->v, s);
+	if (s->flags & MK_SLOT_DEADLINE)
+		s->deadline_ns = b->x.x | (uint64_t)b->x.y << 32;
+	s->result = mkd_refuse(w, s);
+	s->refused = s->result != 0;
+	b->ready = s->refused ? (uint32_t)MKD_KIND_DONE : mkd_kind_of(a, s);
+	if (s->tiles > 1u && !s->refused && s->opcode != MK_OP_NOP)
+		b->ready = MKD_KIND_HEAVY;
+}
+
+/* What the seat comes to now. */
+MKD_FN uint32_t mkd_bundle_look(struct mkd_warp *w, struct mkd_bundle *b,
+				uint64_t *now)
+{
+	uint64_t at;
+	int32_t why;
+
+	if (!(b->todo >> w->lane & 1u))
+		return MKD_KIND_NONE;
+	if (b->s.refused || !(b->s.flags & MK_SLOT_WAIT))
+		return b->ready;
+	at = mkd_counter(w, b, b->word, false, &why);
+	if (at) {
+		/* pairs with mkd_bundle_raise() */
+		*now = mkd_load64((const uint64_t *)at);
+		why = *now & MK_COUNTER_FAILED ? -MK_EUPSTREAM : 0;
+		if (!why && *now < b->value)
+			return MKD_KIND_WAIT;
+	}
+	if (!why)
+		return b->ready;
+	b->s.result = why;
+	b->s.value = 0;
+	b->s.refused = true;
+	return MKD_KIND_DONE;
+}
+
+/* ---- waiting ------------------------------------------------------------ */
+
+/* Keep what was read in the jobs of these seats. */
+MKD_FN void mkd_bundle_store(struct mkd_warp *w, struct mkd_bundle *b,
+			     uint32_t seats)
+{
+	uint64_t park = b->parks + (mkd_ticket(w, b->base + w->group) &
+				    w->mask) * sizeof(struct mkd_park);
+	struct mkd_job *job = mkd_bundle_job(w, b, w->group);
+
+	if ((seats & ~b->stored) >> (w->lane & ~3u) & 1u) {
+		mkd_store16(park + 16u * w->quarter, b->v);
+		mkd_store16(park + 64u + 16u * w->quarter, b->x);
+		if (!w->quarter)
+			mkd_store64(&job->open, MKD_PARKED);
+	}
+	b->stored |= seats;
+}
+
+/* These slots wait no longer: their jobs are as new. */
+MKD_FN void mkd_bundle_begun(struct mkd_warp *w, struct mkd_bundle *b,
+			     uint32_t seats)
+{
+	if ((seats & b->stored) >> w->lane & 1u)
+		mkd_store64(&mkd_bundle_job(w, b, w->group)->open, 0);
+}
+
+/* What others have to know of the lane's seat, which speaks for `members`. */
+MKD_FN void mkd_bundle_node(struct mkd_warp *w, struct mkd_bundle *b,
+			    struct mkd_job *job, uint32_t members)
+{
+	job->queue = (uint64_t)w->q;
+	job->root = job;
+	job->wait.counter = b->ref;
+	job->wait.value = b->value;
+	job->wait.word = b->word;
+	job->wait.on = 1;
+	job->members = members;
+	job->ticket = b->s.relative;
+	if (b->s.deadline_ns != ~(uint64_t)0)
+		mkd_max64(&mkd_flow()->due, ~b->s.deadline_ns);
+}
+
+/* These seats of the bundle, one bit each, with the lowest as their node. */
+MKD_FN uint32_t mkd_members(uint32_t seats, uint32_t lowest)
+{
+	return mkd_seats_pack(seats) >> (lowest >> 2);
+}
+
+/* Seats that may run: others are to take them, each by itself. */
+MKD_FN void mkd_bundle_give(struct mkd_warp *w, struct mkd_bundle *b,
+			    uint32_t seats)
+{
+	struct mkd_job *job = mkd_bundle_job(w, b, w->group);
+
+	mkd_bundle_store(w, b, seats);
+	mkd_syncwarp();
+	if (seats >> w->lane & 1u) {
+		mkd_bundle_node(w, b, job, 1);
+		mkd_fence();
+		mkd_job_ready(mkd_home(w->index + w->group), job);
+	}
+	mkd_syncwarp();
+	if (!w->lane)
+		mkd_bell(MKD_WORK_LOOK);
+	b->todo &= ~seats;
+}
+
+/* One of the seats waits in the list of its value, and with it those whose
+ * counter has come no further when it is ready. Returns the others. */
+MKD_FN uint32_t mkd_bundle_park_some(struct mkd_warp *w, struct mkd_bundle *b,
+				     uint32_t seats)
+{
+	struct mkd_flow *f = mkd_flow();
+	uint32_t low = mkd_lowest(seats), together;
+	struct mk_ref ref;
+	uint64_t value, *bucket;
+	struct mkd_job *job;
+	uint32_t word;
+	int32_t why;
+
+	ref.index = mkd_shfl(b->ref.index, low);
+	ref.generation = mkd_shfl(b->ref.generation, low);
+	word = mkd_shfl(b->word, low);
+	value = mkd_shfl64(b->value, low);
+	together = mkd_ballot((seats >> w->lane & 1u) &&
+			      b->ref.index == ref.index &&
+			      b->ref.generation == ref.generation &&
+			      b->word == word && b->value >= value);
+	if (w->lane == low) {
+		uint64_t at = mkd_counter(w, b, word, false, &why);
+		uint64_t now;
+
+		job = mkd_bundle_job(w, b, w->group);
+		mkd_bundle_node(w, b, job, mkd_members(together, low));
+		mkd_add32(&f->waiting, 1);
+		bucket = mkd_wait_bucket(f, ref, word, value);
+		mkd_fence();
+		mkd_list_push(bucket, job, job);
+		mkd_fence();
+		/* who raised it meanwhile may not have seen us */
+		now = at ? mkd_load64((const uint64_t *)at) : ~(uint64_t)0;
+		if (now >= value) /* or failed */
+			b->found = (struct mkd_job *)mkd_swap64(bucket, 0);
+	}
+	b->todo &= ~together;
+	return seats & ~together;
+}
+
+MKD_SLOW void mkd_bundle_park(struct mkd_warp *w, struct mkd_bundle *b,
+			      uint32_t seats)
+{
+	mkd_bundle_store(w, b, seats);
+	mkd_syncwarp();
+	while (seats) {
+		if (mkd_ballot(b->found != (struct mkd_job *)0))
+			mkd_found_tell(w, b);
+		seats = mkd_bundle_park_some(w, b, seats);
+	}
+}
+
+/* ---- raising ------------------------------------------------------------ */
+
+/*
+ * The slots of these seats have ended: raise what they raise. Every value of
+ * a counter is passed by one raise alone, which takes the list of those that
+ * wait for it.
+ */
+MKD_FN void mkd_bundle_raise(struct mkd_warp *w, struct mkd_bundle *b,
+			     uint32_t ended)
+{
+	bool mine = ended >> (w->lane & ~3u) & 1u, bad;
+	uint64_t at[2] = { 0, 0 }, value = 0;
+	int32_t why = 0, first = 0;
+
+	for (uint32_t i = 0; i < 2u; i++)
+		if (mine && b->up[i] != MK_NO_COUNTER && !why)
+			at[i] = mkd_counter(w, b, b->up[i], true, &why);
+	/* one that cannot be raised makes the slot fail */
+	if (mkd_ballot(why != 0)) {
+		for (uint32_t q = 0; q < 4u; q++) {
+			int32_t code = (int32_t)mkd_shfl(
+				(uint32_t)why, (w->lane & ~3u) + q);
+
+			first = first ? first : code;
+		}
+		if (mine && first && b->s.result >= 0)
+			b->s.result = first;
+	}
+	bad = mkd_shfl(b->s.result < 0, w->lane & ~3u) != 0;
+	if (b->dirty)
+		mkd_fence();
+	b->dirty = false;
+	for (uint32_t i = 0; i < 2u; i++) {
+		if (!mkd_ballot(at[i] != 0))
+			continue;
+		if (at[i] && bad)
+			mkd_or64((uint64_t *)at[i], MK_COUNTER_FAILED);
+		if (at[i])
+			value = mkd_add64((uint64_t *)at[i], 1);
+		/* while that is on its way: what was found before */
+		if (mkd_ballot(b->found != (struct mkd_job *)0))
+			mkd_found_tell(w, b);
+		value = (value & ~MK_COUNTER_FAILED) + 1u;
+		if (at[i])
+			b->found = (struct mkd_job *)mkd_swap64(
+				mkd_wait_bucket(mkd_flow(), b->ref, b->up[i],
+						value), 0);
+		if (at[i] && bad)
+			mkd_bell(MKD_WORK_SWEEP);
+	}
+}
+
+/*
+ * No-ops of a chain: each waits for the one counter that the one before it
+ * raises. As many as follow from what the counter has now end at once, and
+ * one add raises it for all of them. Returns them.
+ */
+MKD_FN uint32_t mkd_bundle_chain(struct mkd_warp *w, struct mkd_bundle *b,
+				 uint32_t waits, uint64_t now)
+{
+	bool mine = b->todo >> w->lane & 1u;
+	uint32_t low = mkd_lowest(b->todo), rank, seats, second, word;
+	struct mk_ref ref;
+	uint64_t at = 0, old;
+	int32_t why;
+
+	if (mkd_bits(b->todo) < 2u || (waits >> low & 1u))
+		return 0;
+	/* raises more than one counter */
+	second = mkd_ballot(b->up[0] != MK_NO_COUNTER && w->quarter == 1u);
+	rank = mkd_bits(b->todo & ((1u << w->lane) - 1u));
+	now = mkd_shfl64(now, low);
+	ref.index = mkd_shfl(b->ref.index, low);
+	ref.generation = mkd_shfl(b->ref.generation, low);
+	word = mkd_shfl(b->word, low);
+	seats = mkd_ballot(
+		mine && b->ready == MKD_KIND_DONE && !b->s.refused &&
+		b->ref.index == ref.index &&
+		b->ref.generation == ref.generation && b->word == word &&
+		b->up[0] == word &&
+		(b->s.flags & MK_SLOT_WAIT) && now + rank >= b->value &&
+		!(second >> (w->lane + 1u) & 1u));
+	/* the first that is none of them ends the chain */
+	seats &= (1u << mkd_lowest((b->todo & ~seats) | 0x80000000u)) - 1u;
+	if (mkd_bits(seats) < 2u)
+		return 0;
+	if (w->lane == low)
+		at = mkd_counter(w, b, b->word, true, &why);
+	if (!mkd_shfl64(at, low))
+		return 0;
+	mkd_bundle_begun(w, b, seats);
+	old = at ? mkd_add64((uint64_t *)at, mkd_bits(seats)) : 0;
+	old = mkd_shfl64(old, low) & ~MK_COUNTER_FAILED;
+	if (seats >> w->lane & 1u)
+		mkd_answer_one(w, &b->s);
+	mkd_count(w, seats >> w->lane & 1u, b->s.opcode, b->s.tenant,
+		  b->s.priority, false, false);
+	if (mkd_ballot(b->found != (struct mkd_job *)0))
+		mkd_found_tell(w, b);
+	if (seats >> w->lane & 1u)
+		b->found = (struct mkd_job *)mkd_swap64(
+			mkd_wait_bucket(mkd_flow(), b->ref, b->word,
+				       old + rank + 1u), 0);
+	return seats;
+}
+
+/* ---- running ------------------------------------------------------------ */
+
+/* Seats of handlers that a lane runs, side by side. Returns those that have
+ * ended. */
+MKD_SLOW uint32_t mkd_bundle_light(struct mkd_warp *w, struct mkd_bundle *b,
+				   uint32_t seats)
+{
+	bool mine = seats >> w->lane & 1u, ends = false, dirty = false;
+	struct mkd_args args;
+	struct mk_task task;
+	struct mkd_here here;
+	uint32_t spawned = 0;
+
+	mkd_gather(&b->v, w->lane & ~3u, &args);
+	if (!w->lane)
+		mkd_store32(&w->me->busy, MKD_BUSY_LIGHT);
+	mkd_acquire();
+	if (mine) {
+		mkd_task(w, &task, b->s.ticket, b->s.deadline_ns, 0, 1);
+		task.scratch_bytes =
+			(mkd_launched.scratch_bytes / MKD_SEATS) & ~15u;
+		task.scratch += w->group * task.scratch_bytes;
+		mkd_here(w, &b->s, &task, &here);
+		b->s.result = mkd_dispatch(MKD_ENTRY_HANDLER(b->s.entry),
+					   &task, args.word);
+		b->s.value = task.value;
+		dirty = task.dirty != 0;
+		if (dirty)
+			mkd_release();
+		ends = mkd_after(&task, &here, &b->s);
+		spawned = here.spawned;
+	}
+	mkd_syncwarp();
+	if (!w->lane)
+		mkd_store32(&w->me->busy, 0);
+	mkd_made_count(w, spawned);
+	b->dirty |= mkd_ballot(dirty) != 0;
+	return mkd_ballot(ends);
+}
+
+/* tiles.cuh: a slot of several tiles begins. True if it has ended, too. */
+MKD_SLOW bool mkd_tiles_begin(struct mkd_warp *w, struct mkd_slot *s,
+			      const struct mkd_args *args);
+
+/* made.cuh: all that was made for a slot has ended, here: answer it. */
+MKD_SLOW void mkd_root_end(struct mkd_warp *w, struct mkd_bundle *b,
+			   struct mkd_job *job);
+
+/* One that takes the warp, or more. True: it has ended. */
+MKD_SLOW bool mkd_bundle_heavy(struct mkd_warp *w, struct mkd_bundle *b,
+			       uint32_t leader)
+{
+	struct mkd_args args;
+	struct mk_task task;
+	struct mkd_here here;
+	struct mkd_slot s = b->s;
+	bool dirty;
+
+	mkd_gather(&b->v, leader, &args);
+	mkd_spread_slot(&s, leader);
+	mkd_announce(w, &s, true);
+	if (s.tiles > 1u) {
+		dirty = true;
+		s.ends = mkd_tiles_begin(w, &s, &args);
+	} else {
+		dirty = mkd_run_wide(w, &args, &s, &task, &here);
+		if (s.opcode == MK_OP_SHUTDOWN &&
+		    mkd_shfl((uint32_t)s.result, 0) == 0)
+			mkd_shut(w);
+		if (!w->lane && dirty)
+			mkd_release();
+		mkd_after_wide(w, &s, &task, &here);
+	}
+	b->dirty |= dirty;
+	s.result = (int32_t)mkd_shfl((uint32_t)s.result, 0);
+	s.value = mkd_shfl64(s.value, 0);
+	if (w->lane == leader) {
+		b->s.result = s.result;
+		b->s.value = s.value;
+	}
+	mkd_announce(w, &s, false);
+	return s.ends;
+}
+
+/* Which of these seats wait for a counter that one of `runs` raises? */
+MKD_FN uint32_t mkd_bundle_follow(struct mkd_warp *w, struct mkd_bundle *b,
+				  uint32_t waits, uint32_t runs)
+{
+	uint32_t held = 0;
+
+	runs |= runs << 1;
+	runs |= runs << 2; /* all four lanes of them */
+	for (uint32_t left = waits; left; left &= left - 1u) {
+		uint32_t at = mkd_lowest(left);
+		uint32_t index = mkd_shfl(b->ref.index, at);
+		uint32_t generation = mkd_shfl(b->ref.generation, at);
+		uint32_t word = mkd_shfl(b->word, at);
+
+		if (mkd_ballot((runs >> w->lane & 1u) &&
+			       b->ref.index == index &&
+			       b->ref.generation == generation &&
+			       (b->up[0] == word || b->up[1] == word)))
+			held |= 1u << at;
+	}
+	return held;
+}
+
+/* One round: what is ready runs, or the lowest of it. */
+MKD_FN void mkd_bundle_step(struct mkd_warp *w, struct mkd_bundle *b)
+{
+	uint64_t now = 0;
+	uint32_t kind = mkd_bundle_look(w, b, &now);
+	uint32_t waits = mkd_ballot(kind == MKD_KIND_WAIT);
+	uint32_t done, light, heavy, runs, ended;
+
+	ended = mkd_bundle_chain(w, b, waits, now);
+	b->todo &= ~ended;
+	if (ended)
+		return;
+	done = mkd_ballot(kind == MKD_KIND_DONE);
+	light = mkd_ballot(kind == MKD_KIND_LIGHT);
+	heavy = mkd_ballot(kind == MKD_KIND_HEAVY);
+	if (heavy & (heavy - 1u))
+		mkd_bundle_give(w, b, heavy & (heavy - 1u));
+	heavy &= 0u - heavy;
+	runs = done ? done : light ? light : heavy;
+	waits &= ~mkd_bundle_follow(w, b, waits, runs);
+	if (waits)
+		mkd_bundle_park(w, b, waits);
+	if (!runs)
+		return;
+	b->todo &= ~runs;
+	mkd_bundle_begun(w, b, runs);
+	if (done)
+		ended = done;
+	else if (light)
+		ended = mkd_bundle_light(w, b, light);
+	else
+		ended = mkd_bundle_heavy(w, b, mkd_lowest(heavy)) ? heavy : 0;
+	if (ended) {
+		mkd_bundle_raise(w, b, ended);
+		mkd_answer(w, ended >> w->lane & 1u, &b->s);
+	}
+	/* that may have taken long */
+	if (b->todo && !done) {
+		w->queue_state = mkd_shfl(mkd_load32(&w->q->state), 0);
+		mkd_bundle_judge(w, b);
+	}
+}
+
+/* ---- from one bundle to the next ----------------------------------------- */
+
+enum mkd_taken {
+	MKD_TAKEN_SLOTS = 0, /* in the bundle */
+	MKD_TAKEN_JOB = 1,   /* it goes on: mkd_job_run() */
+	MKD_TAKEN_BACK = 2   /* there are orders; it was put back */
+};
+
+/* A job that cannot be run now. */
+MKD_FN void mkd_put_back(struct mkd_warp *w, struct mkd_job *job)
+{
+	if (w->lane)
+		return;
+	mkd_job_ready(mkd_home(w->index), job);
+	mkd_bell(MKD_WORK_LOOK);
+}
+
+/* Take up a job. */
+MKD_FN uint32_t mkd_bundle_load(struct mkd_warp *w, struct mkd_bundle *b,
+				struct mkd_job *job)
+{
+	struct mkd_queue *queues = (struct mkd_queue *)w->l->queues;
+	struct mkd_unit u, c;
+	uint64_t park, open, at = (uint64_t)job;
+	uint32_t index, state;
+
+	if (!b->jobs || at < b->jobs ||
+	    at - b->jobs > (uint64_t)w->mask * sizeof(*job)) {
+		uint64_t queue = mkd_shfl64(mkd_load64(
+			(const uint64_t *)&job->queue), 0);
+
+		if (mkd_shfl64(mkd_load64(&job->open), 0) != MKD_PARKED)
+			return MKD_TAKEN_JOB;
+		mkd_bundle_enter(w, b, (uint32_t)(
+			(struct mkd_queue *)queue - queues));
+	}
+	index = (uint32_t)((at - b->jobs) / sizeof(*job));
+	park = b->parks + ((index + w->group) & w->mask) *
+			  sizeof(struct mkd_park);
+	b->v = mkd_load16(park + 16u * w->quarter);
+	b->x = mkd_load16(park + 64u + 16u * w->quarter);
+	u = mkd_load16((uint64_t)&job->members);
+	open = mkd_load64(&job->open);
+	state = mkd_load32(&w->q->state);
+	c = mkd_orders(w->state);
+	if (mkd_shfl64(open, 0) != MKD_PARKED)
+		return MKD_TAKEN_JOB;
+	if (c.x != MKD_RUN || c.y != w->epoch) {
+		mkd_put_back(w, job);
+		return MKD_TAKEN_BACK;
+	}
+	b->todo = mkd_seats_spread(mkd_shfl(u.x, 0) & 0xffu);
+	b->stored = b->todo;
+	b->base = mkd_shfl(u.z, 0) | (uint64_t)mkd_shfl(u.w, 0) << 32;
+	w->queue_state = mkd_shfl(state, 0);
+	if ((w->queue_state & ~MKD_FLAGS) == MKD_DRAIN) {
+		mkd_bundle_begun(w, b, b->todo);
+		b->todo = 0;
+	}
+	return MKD_TAKEN_SLOTS;
+}
+
+/* The next of what was found; the rest goes to others. */
+MKD_FN struct mkd_job *mkd_found_next(struct mkd_warp *w, struct mkd_bundle *b)
+{
+	uint32_t have = mkd_ballot(b->found != (struct mkd_job *)0);
+	struct mkd_job *job = (struct mkd_job *)0;
+
+	if (!have)
+		return job;
+	job = (struct mkd_job *)mkd_shfl64((uint64_t)b->found,
+					  mkd_lowest(have));
+	if (w->lane == mkd_lowest(have)) {
+		b->found = mkd_list_next(job);
+		mkd_add32(&mkd_flow()->waiting, ~0u);
+	}
+	if (mkd_ballot(b->found != (struct mkd_job *)0))
+		mkd_found_tell(w, b);
+	return job;
+}
+
+/* made.cuh: a job that is no slot that waits, but goes on. */
+MKD_SLOW void mkd_job_run(struct mkd_warp *w, struct mkd_bundle *b,
+			  struct mkd_job *job);
+
+/* Until nothing is left in our hands. */
+MKD_SLOW void mkd_bundle_work(struct mkd_warp *w, struct mkd_bundle *b,
+			      struct mkd_job *job)
+{
+	for (;;) {
+		uint32_t taken = job ? mkd_bundle_load(w, b, job) :
+				       (uint32_t)MKD_TAKEN_SLOTS;
+
+		if (taken == MKD_TAKEN_BACK) {
+			mkd_found_tell(w, b);
+			return;
+		}
+		if (taken == MKD_TAKEN_JOB)
+			mkd_job_run(w, b, job);
+		else if (job)
+			mkd_bundle_judge(w, b);
+		while (b->todo)
+			mkd_bundle_step(w, b);
+		if (mkd_launched.warps > 1u && mkd_called_for())
+			mkd_help(w);
+		job = mkd_found_next(w, b);
+		if (!job)
+			return;
+	}
+}
+
+/* A worker's seats while it is busy with something else. */
+struct mkd_stash {
+	uint32_t want, count, place, state;
+	bool light;
+	uint64_t base;
+};
+
+MKD_FN void mkd_stash(struct mkd_warp *w, struct mkd_stash *t)
+{
+	/* nobody waits behind us for what we could not get to */
+	if (w->want)
+		mkd_drop(w);
+	t->want = w->want;
+	t->count = w->count;
+	t->place = w->place;
+	t->state = w->queue_state;
+	t->light = w->light;
+	t->base = w->base;
+	w->want = 0;
+}
+
+MKD_FN void mkd_unstash(struct mkd_warp *w, const struct mkd_stash *t)
+{
+	mkd_enter(w, t->place);
+	w->want = t->want;
+	w->count = t->count;
+	w->queue_state = t->state;
+	w->light = t->light;
+	w->base = t->base;
+	w->fresh = MKD_SPREAD;
+}
+
+MKD_FN void mkd_bundle_begin(struct mkd_bundle *b)
+{
+	b->todo = b->stored = 0;
+	b->known.index = b->known.generation = 0;
+	b->at = b->bytes = 0;
+	b->closed = false;
+	b->found = (struct mkd_job *)0;
+	b->jobs = b->parks = 0;
+	b->dirty = false;
+}
+
+MKD_SLOW void mkd_flow_seats(struct mkd_warp *w, const struct mkd_unit *v,
+			     uint32_t mask)
+{
+	uint64_t ext = mkd_ext(w, mkd_ticket(w, w->base + w->group)) +
+		       16u * w->quarter;
+	struct mkd_stash stash;
+	struct mkd_bundle b;
+
+	mkd_bundle_begin(&b);
+	b.base = w->base;
+	b.todo = mask;
+	b.v = *v;
+	b.x.x = b.x.y = b.x.z = b.x.w = 0;
+	/* it was written before the marks */
+	mkd_acquire();
+	if (mask >> (w->lane & ~3u) & 1u)
+		b.x = mkd_load16(ext);
+	mkd_stash(w, &stash);
+	mkd_bundle_enter(w, &b, w->place);
+	mkd_bundle_judge(w, &b);
+	mkd_bundle_work(w, &b, (struct mkd_job *)0);
+	mkd_unstash(w, &stash);
+}
+
+/* A slot's line beside the ring, for a bundle of which it is seat 0. */
+MKD_FN void mkd_bundle_one(struct mkd_warp *w, struct mkd_bundle *b,
+			   const struct mkd_slot *s)
+{
+	if (mkd_ballot(b->found != (struct mkd_job *)0))
+		mkd_found_tell(w, b);
+	b->base = s->relative;
+	b->v.x = s->opcode;
+	b->v.y = s->flags << 8;
+	b->v.z = b->v.w = b->x.x = b->x.y = b->x.z = b->x.w = 0;
+	mkd_acquire();
+	if (w->lane < 4u)
+		b->x = mkd_load16(mkd_ext(w, s->ticket) + 16u * w->lane);
+	mkd_bundle_read(w, b);
+	b->s = *s;
+}
+
+/* A fence that waits or raises; ready: all before it has ended. True: it has,
+ * too. Lane 0's slot counts. */
+MKD_SLOW uint32_t mkd_flow_fence(struct mkd_warp *w, struct mkd_slot *s,
+				 bool ready)
+{
+	struct mkd_stash stash;
+	struct mkd_bundle b;
+	uint64_t now;
+	uint32_t kind;
+
+	mkd_bundle_begin(&b);
+	mkd_bundle_enter(w, &b, w->place);
+	mkd_bundle_one(w, &b, s);
+	b.todo = 1;
+	b.ready = MKD_KIND_FENCE;
+	kind = mkd_shfl(mkd_bundle_look(w, &b, &now), 0);
+	if (kind == MKD_KIND_WAIT || (kind == MKD_KIND_FENCE && !ready))
+		return 0;
+	b.todo = 0;
+	b.dirty = true;
+	stash.want = w->want;
+	stash.count = w->count;
+	stash.place = w->place;
+	stash.state = w->queue_state;
+	stash.light = w->light;
+	stash.base = w->base;
+	w->want = 0;
+	mkd_bundle_raise(w, &b, 1);
+	mkd_answer(w, !w->lane, &b.s);
+	mkd_bundle_work(w, &b, (struct mkd_job *)0);
+	mkd_unstash(w, &stash);
+	return 1;
+}
+
+#endif
