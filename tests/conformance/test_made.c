@@ -171,6 +171,7 @@ struct to {
 };
 
 struct made {
+	struct mk_ctx *other; /* the case's own, which stands aside */
 	struct mk_ctx *ctx;
 	struct mk_queue *q;
 	mk_buffer_t buffer;
@@ -197,6 +198,9 @@ static void made_begin(struct made *m, struct conform *c, uint32_t mode,
 	p.made_entries = entries;
 	if (workers && !strcmp(c->engine, "cpu"))
 		p.workers = workers;
+	/* a device may be there for one of them at a time */
+	m->other = c->ctx;
+	assert_int_equal(mk_ctx_quiesce(m->other, SUPPORT_NS), 0);
 	m->ctx = support_ctx_with(&p);
 	r = mk_module_load_source(m->ctx, "made.c", source, 0, &m->module);
 	if (r)
@@ -213,6 +217,7 @@ static void made_end(struct made *m)
 	support_queue_end(m->q);
 	assert_int_equal(mk_module_unload(m->ctx, m->module, SUPPORT_NS), 0);
 	support_ctx_end(m->ctx);
+	assert_int_equal(mk_ctx_resume(m->other), 0);
 }
 
 static uint64_t word(struct made *m, uint32_t i)

@@ -77,7 +77,7 @@ static void stats_of(struct mk_ctx *ctx, uint64_t n, struct mk_ctx_stats *s)
 
 static struct mk_queue *engine_queue(struct conform *c, uint32_t entries)
 {
-	flows = !strcmp(c->engine, "cpu");
+	flows = strcmp(c->engine, "mock") != 0;
 	return support_queue(c->ctx, entries);
 }
 

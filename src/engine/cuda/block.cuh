@@ -36,6 +36,7 @@ MKD_FN void mkd_join(struct mkd_warp *w, struct mk_task *task,
 	mkd_task(&as, task, slot.ticket, slot.deadline_ns, mkd_thread(),
 		 threads);
 	mkd_here(&as, &slot, task, here);
+	task->value = slot.value;
 	mkd_acquire();
 	result = mkd_dispatch(MKD_ENTRY_HANDLER(slot.entry), task, args.word);
 	if (task->dirty)

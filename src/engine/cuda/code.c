@@ -552,6 +552,7 @@ int mkc_module_bind(struct mk_engine *e, uint32_t id,
 
 int mkc_module_close(struct mk_engine *e, uint32_t id, uint64_t timeout_ns)
 {
+	struct mkc_opcode before[MK_OPCODES];
 	struct mkc_source *s = e->sources;
 	int r;
 
@@ -560,12 +561,18 @@ int mkc_module_close(struct mk_engine *e, uint32_t id, uint64_t timeout_ns)
 	if (!s)
 		return mk_error_set(-ENOENT, 0, "cuda engine",
 				    "there is no module %u", id);
+	memcpy(before, e->ops, sizeof(before));
 	for (uint32_t i = 0; i < MK_OPCODES; i++)
 		if (e->ops[i].source == s)
 			e->ops[i].source = NULL;
 	r = mkc_check(e);
 	if (!r)
 		r = mkc_tell_table(e, true, timeout_ns);
+	if (r == -ETIME) {
+		/* a slot runs it, or work that was made will: as before */
+		memcpy(e->ops, before, sizeof(before));
+		return r;
+	}
 	/* its code goes with the next image; until then nothing names it */
 	remove_source(e, s);
 	return r;

@@ -37,6 +37,13 @@ MKD_FN struct mkd_home *mkd_home(uint32_t number)
 	return f->is.home + number % f->is.homes;
 }
 
+/* Something with this deadline waits, since before this call. */
+MKD_FN void mkd_wait_due(uint64_t deadline_ns)
+{
+	if (deadline_ns != ~(uint64_t)0)
+		mkd_max64(&mkd_flow()->due, ~deadline_ns);
+}
+
 /* Tell all workers; by one lane, after what they shall find. */
 MKD_FN void mkd_bell(uint32_t what)
 {
@@ -267,11 +274,14 @@ MKD_SLOW void mkd_job_go_on(struct mk_task *task, struct mkd_job *job,
 	job->wait.counter = task->next.counter;
 	job->wait.word = task->next.word;
 	job->wait.value = task->next.value;
+	job->flags |= MKD_JOB_RUNS;
 	mkd_fence();
-	if (job->wait.on)
+	if (job->wait.on) {
 		mkd_wait_park(task, mkd_flow(), job, home);
-	else
+		mkd_wait_due(task->deadline_ns);
+	} else {
 		mkd_list_push(&h->later, job, job);
+	}
 	mkd_bell(MKD_WORK_LOOK);
 }
 

@@ -68,7 +68,7 @@ struct mkd_job {
 
 enum mkd_job_flags {
 	MKD_JOB_ENDED = 1, /* a tile that mk_tile_last() was true for ended */
-	MKD_JOB_BEGUN = 2  /* the host was told: mk_wire_ext.begun */
+	MKD_JOB_RUNS = 2   /* what `run` says is still to run */
 };
 
 /* A slot that waits as it was read, with what it has beside the ring. */

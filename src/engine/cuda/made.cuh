@@ -18,9 +18,10 @@ MKD_SLOW void mkd_root_end(struct mkd_warp *w, struct mkd_bundle *b,
 	mkd_job_slot(w, job, (const struct mkd_made *)&job->header, &s);
 	s.result = mkd_job_result(job);
 	s.value = mkd_load64(&job->value);
-	if (s.result == -MK_ECANCELLED && s.deadline_ns != ~(uint64_t)0 &&
-	    mkd_now_ns(w) > s.deadline_ns)
-		s.result = -MK_EOVERRUN;
+	if (s.result == -MK_EDEADLINE ||
+	    (s.result == -MK_ECANCELLED && s.deadline_ns != ~(uint64_t)0 &&
+	     mkd_now_ns(w) > s.deadline_ns))
+		s.result = -MK_EOVERRUN; /* it had begun */
 	w->queue_state = mkd_shfl(mkd_load32(&w->q->state), 0);
 	mkd_syncwarp();
 	if (!w->lane)
@@ -101,6 +102,7 @@ MKD_FN void mkd_hand_on(struct mkd_warp *w, struct mkd_hand *h,
 	if (!h->job) {
 		h->job = mkd_job_park(f, (uint32_t)(h->home - f->is.home));
 		h->job->open = 0;
+		h->job->flags = 0;
 		h->job->queue = h->root->queue;
 		h->job->root = h->root;
 	}
@@ -112,8 +114,10 @@ MKD_FN void mkd_hand_end(struct mkd_hand *h)
 {
 	if (h->s.result < 0)
 		mkd_job_fail(h->root, h->s.result);
-	if (h->job)
+	if (h->job) {
+		h->job->flags = 0;
 		mkd_job_unpark(mkd_flow(), h->job);
+	}
 	h->job = (struct mkd_job *)0;
 }
 
@@ -290,6 +294,9 @@ MKD_SLOW void mkd_job_slot_run(struct mkd_warp *w, struct mkd_bundle *b,
 	bool last = false, dirty, wide = MKD_ENTRY_WIDTH(s->entry) != 0;
 
 	s->tiles = 1;
+	s->value = mkd_load64(&job->value);
+	if (!w->lane)
+		job->flags &= ~(uint32_t)MKD_JOB_RUNS;
 	if (!s->result) {
 		mkd_announce(w, s, true);
 		if (wide) {
@@ -298,7 +305,7 @@ MKD_SLOW void mkd_job_slot_run(struct mkd_warp *w, struct mkd_bundle *b,
 			mkd_task(w, &task, s->ticket, s->deadline_ns, 0, 1);
 			mkd_here(w, s, &task, &here);
 			mkd_acquire();
-			task.value = mkd_load64(&job->value);
+			task.value = s->value;
 			if (!w->lane)
 				s->result = mkd_dispatch(
 					MKD_ENTRY_HANDLER(s->entry), &task,
@@ -355,6 +362,8 @@ MKD_SLOW void mkd_job_run(struct mkd_warp *w, struct mkd_bundle *b,
 	if (!look && !why) {
 		if (!w->lane)
 			mkd_wait_park(&task, mkd_flow(), job, w->index);
+		if (!w->lane)
+			mkd_wait_due(h.s.deadline_ns);
 		mkd_syncwarp();
 		if (!w->lane)
 			mkd_bell(MKD_WORK_LOOK);

@@ -299,12 +299,105 @@ MKD_FN void mkd_table_copy(struct mkd_monitor *m)
 	mkd_syncwarp();
 }
 
+/* Does the table to come lack what this opcode runs now? */
+MKD_FN bool mkd_table_drops(const struct mkd_monitor *m, uint32_t opcode)
+{
+	uint32_t two;
+
+	if (opcode >= MK_OPCODES || !mkd_entry(m->state, opcode))
+		return false;
+	two = mkd_load32((const uint32_t *)m->mail->table + opcode / 2u);
+	return !(opcode & 1u ? two >> 16 : two & 0xffffu);
+}
+
+/* Jobs of an array, of which so many are used, that will run such an opcode.
+ * What waits and has not begun is like any slot in the ring. */
+MKD_FN bool mkd_jobs_use(const struct mkd_monitor *m,
+			 const struct mkd_job *jobs, uint32_t count)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = m->lane; i < count; i += MKD_LANES) {
+		uint32_t runs = mkd_load32(&jobs[i].flags) & MKD_JOB_RUNS;
+		uint64_t open = mkd_load64(&jobs[i].open);
+
+		if (runs && open != MKD_PARKED)
+			used |= mkd_table_drops(
+				m, mkd_load32((const uint32_t *)
+					      &jobs[i].run) & 0xffffu);
+	}
+	return mkd_ballot(used) != 0;
+}
+
+/* Would work that is there, and no slot any more, miss its handler? All
+ * workers stand still. */
+MKD_SLOW bool mkd_table_missed(struct mkd_monitor *m)
+{
+	struct mkd_flow *f = (struct mkd_flow *)m->l->flow;
+	uint32_t places = mkd_shfl(mkd_load32(&m->state->places), 0);
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < places && !used; i++) {
+		struct mkd_queue *q = m->queues + i;
+
+		if (mkd_shfl(mkd_load32(&q->state), 0) & ~MKD_FLAGS)
+			used = mkd_jobs_use(
+				m, (const struct mkd_job *)mkd_shfl64(
+					mkd_load64(&q->jobs), 0),
+				mkd_shfl(mkd_load32(&q->entries), 0));
+	}
+	if (!used)
+		used = mkd_jobs_use(m, f->is.parked, (uint32_t)mkd_shfl64(
+					    mkd_load64(&f->fresh_parked), 0));
+	for (uint32_t i = 0; i < f->is.homes && !used; i++) {
+		struct mkd_home *h = f->is.home + i;
+		uint64_t head = mkd_shfl64(mkd_load64(&h->head), 0);
+		uint64_t tail = mkd_shfl64(mkd_load64(&h->tail), 0);
+
+		for (uint64_t t = head; t < tail && !used; t += MKD_LANES)
+			used = mkd_ballot(
+				t + m->lane < tail &&
+				mkd_table_drops(m, mkd_load32(
+					(const uint32_t *)mkd_home_place(
+						f, h, t + m->lane)) &
+					0xffffu));
+	}
+	return used != 0;
+}
+
+/* A table without what was in it: nobody runs that any more, or will. */
+MKD_FN int32_t mkd_table_strict(struct mkd_monitor *m, uint32_t seq)
+{
+	uint32_t order = m->held ? MKD_HOLD : MKD_RUN;
+	bool missed;
+
+	for (;;) {
+		if (!mkd_await(m, mkd_order(m, MKD_HOLD), MKD_STRICT, seq)) {
+			mkd_order(m, order);
+			return MKD_GAVE_UP;
+		}
+		missed = mkd_table_missed(m);
+		if (!missed)
+			mkd_table_copy(m);
+		mkd_order(m, order);
+		if (!missed)
+			return 0;
+		if (mkd_shfl(mkd_load32(&m->mail->cancel), 0) == seq)
+			return MKD_GAVE_UP;
+		for (uint32_t i = 0; i < 50u; i++) {
+			mkd_beat(m);
+			mkd_nap(2000);
+		}
+	}
+}
+
 MKD_FN int32_t mkd_table_command(struct mkd_monitor *m, uint32_t strict,
 				 uint32_t seq)
 {
+	if (strict)
+		return mkd_table_strict(m, seq);
 	mkd_table_copy(m);
-	return mkd_await(m, mkd_bump(m->state, m->lane),
-			 strict ? MKD_STRICT : MKD_PLACES, seq) ?
+	return mkd_await(m, mkd_bump(m->state, m->lane), MKD_PLACES, seq) ?
 		       0 : MKD_GAVE_UP;
 }
 

@@ -231,7 +231,11 @@ MKD_FN int32_t mkd_refuse(struct mkd_warp *w, struct mkd_slot *s)
 		return mkd_late(w, s) ? -MK_EDEADLINE : -MK_ECANCELLED;
 	if (!s->entry)
 		return -MK_EOPCODE;
-	if (s->tenant >= MK_TENANTS)
+	/* what a queue or a row does as a whole has no parts */
+	if (s->tenant >= MK_TENANTS ||
+	    (s->tiles > 1u &&
+	     (MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_FENCE ||
+	      MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_ROW)))
 		return -MK_ERANGE;
 	if (s->priority >= MK_PRIORITIES || (s->flags & ~MK_SLOT_FLAGS))
 		return -MKD_EINVAL;
@@ -444,6 +448,7 @@ MKD_FN bool mkd_run_warp(struct mkd_warp *w, const struct mkd_args *args,
 
 	mkd_task(w, task, s->ticket, s->deadline_ns, w->lane, MKD_LANES);
 	mkd_here(w, s, task, here);
+	task->value = s->value;
 	mkd_acquire();
 	if (MKD_ENTRY_HANDLER(s->entry) == MKD_OWN_ROW)
 		s->result = mkd_row(task, (const struct mk_op_row *)args->word,

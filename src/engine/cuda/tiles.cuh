@@ -228,8 +228,10 @@ MKD_SLOW bool mkd_tiles_work(struct mkd_warp *w, struct mkd_job *job)
 				left -= some;
 			}
 		} else if (!s.result) {
-			for (; s.tile < tile + n; s.tile++)
+			for (; s.tile < tile + n; s.tile++) {
+				s.value = 0;
 				mkd_tiles_wide(w, &s, &args, &t);
+			}
 		}
 		last = mkd_tiles_join(w, job, n, &t);
 		rest = (tiles - tile - n) /
@@ -283,6 +285,7 @@ MKD_SLOW bool mkd_tiles_begin(struct mkd_warp *w, struct mkd_slot *s,
 	if (!w->lane) {
 		job = mkd_job_open(&task, &here);
 		job->run.opcode = (uint16_t)s->opcode;
+		job->flags |= MKD_JOB_RUNS;
 		for (uint32_t i = 0; i < MK_ARG_WORDS; i++)
 			job->run.args[i] = args->word[i];
 		mkd_store32(&job->pending, s->tiles);

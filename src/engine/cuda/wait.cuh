@@ -241,8 +241,6 @@ MKD_FN void mkd_bundle_node(struct mkd_warp *w, struct mkd_bundle *b,
 	job->wait.on = 1;
 	job->members = members;
 	job->ticket = b->s.relative;
-	if (b->s.deadline_ns != ~(uint64_t)0)
-		mkd_max64(&mkd_flow()->due, ~b->s.deadline_ns);
 }
 
 /* These seats of the bundle, one bit each, with the lowest as their node. */
@@ -301,6 +299,7 @@ MKD_FN uint32_t mkd_bundle_park_some(struct mkd_warp *w, struct mkd_bundle *b,
 		bucket = mkd_wait_bucket(f, ref, word, value);
 		mkd_fence();
 		mkd_list_push(bucket, job, job);
+		mkd_wait_due(b->s.deadline_ns);
 		mkd_fence();
 		/* who raised it meanwhile may not have seen us */
 		now = at ? mkd_load64((const uint64_t *)at) : ~(uint64_t)0;
