@@ -167,6 +167,8 @@ static uint64_t random_header(uint64_t *seed)
 		header &= ~(0xffull << 40);
 	if (r & 0x600)
 		header &= ~(0xfffeull << 48);
+	else
+		header &= ~(0xfff0ull << 48); /* they are all run */
 	if ((uint16_t)header == MK_OP_SHUTDOWN ||
 	    (uint16_t)header == MK_OP_ROW)
 		header += 100;

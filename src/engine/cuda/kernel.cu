@@ -16,6 +16,7 @@
 #include "serve.cuh"
 #include "block.cuh"
 #include "wait.cuh"
+#include "handover.cuh"
 #include "tiles.cuh"
 #include "made.cuh"
 #include "monitor.cuh"

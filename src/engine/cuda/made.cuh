@@ -255,8 +255,10 @@ MKD_SLOW void mkd_made_take(struct mkd_warp *w, struct mkd_bundle *b,
 	uint32_t n = 0;
 	bool mine;
 
-	if (!w->lane)
+	if (!w->lane) {
 		n = mkd_home_claim(home, MKD_LANES, &ticket);
+		mkd_home_left(home);
+	}
 	n = mkd_shfl(n, 0);
 	if (!n)
 		return;
@@ -383,7 +385,7 @@ MKD_SLOW void mkd_job_run(struct mkd_warp *w, struct mkd_bundle *b,
 	}
 }
 
-/* ---- looking after what there is ------------------------------------------ */
+/* ---- looking after what there is ----------------------------------------- */
 
 /* Everything that waits is to be looked at again. */
 MKD_SLOW void mkd_sweep(struct mkd_warp *w)
@@ -418,6 +420,16 @@ MKD_FN uint32_t mkd_homes_look(const struct mkd_warp *w)
 	       (later ? 4u : 0);
 }
 
+/* What we had in hand while others looked, and found nothing, is there again:
+ * one of them may have taken the flag out of the word meanwhile. By one lane. */
+MKD_FN void mkd_home_left(struct mkd_home *h)
+{
+	mkd_fence();
+	if (mkd_load64(&h->ready) || mkd_load64(&h->later) ||
+	    (int64_t)mkd_load64(&h->items) > 0)
+		mkd_bell(MKD_WORK_LOOK);
+}
+
 /* Take something from a home that has it. False: there is nothing at all. */
 MKD_SLOW bool mkd_homes_help(struct mkd_warp *w, struct mkd_bundle *b)
 {
@@ -448,6 +460,7 @@ MKD_SLOW bool mkd_homes_help(struct mkd_warp *w, struct mkd_bundle *b)
 			if (kind == 4u)
 				mkd_home_turn(h);
 			job = mkd_list_take(&h->ready, &h->ready);
+			mkd_home_left(h);
 		}
 		job = (struct mkd_job *)mkd_shfl64((uint64_t)job, 0);
 		if (job)
