@@ -573,7 +573,7 @@ static void in_use(struct conform *c)
 	to.at.n = 41;
 	support_submit(m.q, (uint16_t)opcode(&m, "awaits"), 1, &to,
 		       sizeof(to));
-	support_sleep(5 * SUPPORT_MS);
+	support_sleep(100 * SUPPORT_MS);
 	assert_int_equal(mk_module_unload(m.ctx, m.module, SUPPORT_MS),
 			 -ETIME);
 	/* it ends: cancelled, with the queue */

@@ -244,6 +244,16 @@ MKD_SLOW void mkd_hands(struct mkd_warp *w, struct mkd_bundle *b,
 	}
 }
 
+/* What we had in hand while others looked, and found nothing, is there again:
+ * one of them may have taken the flag out of the word meanwhile. By one lane. */
+MKD_FN void mkd_home_left(struct mkd_home *h)
+{
+	mkd_fence();
+	if (mkd_load64(&h->ready) || mkd_load64(&h->later) ||
+	    (int64_t)mkd_load64(&h->items) > 0)
+		mkd_bell(MKD_WORK_LOOK);
+}
+
 /* Take up to a warp's worth of made work from a home, and run it. */
 MKD_SLOW void mkd_made_take(struct mkd_warp *w, struct mkd_bundle *b,
 			    struct mkd_home *home)
@@ -385,7 +395,7 @@ MKD_SLOW void mkd_job_run(struct mkd_warp *w, struct mkd_bundle *b,
 	}
 }
 
-/* ---- looking after what there is ----------------------------------------- */
+/* ---- looking after what there is ---------------------------------------- */
 
 /* Everything that waits is to be looked at again. */
 MKD_SLOW void mkd_sweep(struct mkd_warp *w)
@@ -418,16 +428,6 @@ MKD_FN uint32_t mkd_homes_look(const struct mkd_warp *w)
 	items = mkd_load64(&h->items);
 	return (ready ? 1u : 0) | ((int64_t)items > 0 ? 2u : 0) |
 	       (later ? 4u : 0);
-}
-
-/* What we had in hand while others looked, and found nothing, is there again:
- * one of them may have taken the flag out of the word meanwhile. By one lane. */
-MKD_FN void mkd_home_left(struct mkd_home *h)
-{
-	mkd_fence();
-	if (mkd_load64(&h->ready) || mkd_load64(&h->later) ||
-	    (int64_t)mkd_load64(&h->items) > 0)
-		mkd_bell(MKD_WORK_LOOK);
 }
 
 /* Take something from a home that has it. False: there is nothing at all. */

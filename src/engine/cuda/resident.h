@@ -210,6 +210,6 @@ MK_ASSERT_SIZE(struct mkd_state, 128 + 3 * MK_OPCODES);
 MK_ASSERT_AT(struct mkd_mail, clock_ns, 16);
 MK_ASSERT_AT(struct mkd_mail, ack, 64);
 MK_ASSERT_AT(struct mkd_mail, payload, 128);
-MK_ASSERT_SIZE(struct mkd_launch, 168);
+MK_ASSERT_SIZE(struct mkd_launch, 176);
 
 #endif
