@@ -117,41 +117,6 @@ static void row_answer(struct row *row, uint32_t i,
 	row->answered++;
 }
 
-/* The tiles of a slot, one after the other. */
-static int32_t row_tiles(struct row *row, uint32_t tiles,
-			 const struct mk_handler_entry *entry,
-			 const unsigned char *args)
-{
-	alignas(16) unsigned char copy[MK_ARG_BYTES];
-	struct mk_tile_join join = { .sum = 0 };
-	bool settled = false;
-	uint64_t value = 0;
-	int32_t result = 0;
-
-	row->sub.tiles = tiles;
-	row->sub.join = &join;
-	for (uint32_t i = 0; i < tiles && result >= 0; i++) {
-		int32_t r;
-
-		memcpy(copy, args, sizeof(copy));
-		row->sub.tile = i;
-		row->sub.tile_last = 0;
-		row->sub.value = 0;
-		r = entry->run(&row->sub, copy);
-		mk_progress(&row->sub);
-		if (r < 0 || !settled)
-			result = r;
-		if (!settled)
-			value = row->sub.value;
-		if (row->sub.tile_last)
-			settled = true;
-	}
-	row->sub.join = NULL;
-	row->sub.tile_last = 0;
-	row->sub.value = settled || !join.summed ? value : join.sum;
-	return result;
-}
-
 /* Call the handler. Its arguments are our own, aligned for any of them. */
 static int32_t row_call(struct row *row, uint32_t i,
 			const struct mk_ring_slot *slot,
@@ -175,11 +140,8 @@ static int32_t row_call(struct row *row, uint32_t i,
 	/* pairs with the load in row_step() of a run after a lost device:
 	 * from here on the slot may have had effects */
 	mk_store_release(&row->slots[i].state, MK_STATE_CLAIMED);
-	if (slot->tiles > 1)
-		return row_tiles(row, slot->tiles, entry, args);
 	row->sub.tile = 0;
 	row->sub.tiles = 1;
-	row->sub.join = NULL;
 	return entry->run(&row->sub, args);
 }
 

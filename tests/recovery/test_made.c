@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Work that flows, and the worker process dies: what had begun says so, though
+ * no worker had it in hand, and what had not runs. */
+#include "recovery/rig.h"
+
+static const char made_source[] =
+	"#include <megakernel/handler.h>\n"
+	"struct args { struct mk_ref ref; uint32_t word, opcode; };\n"
+	/* makes one that crashes, and ends well itself */
+	"MK_HANDLER(makes, struct args)\n"
+	"{\n"
+	"	return mk_spawn(task, args->opcode, args, sizeof(*args));\n"
+	"}\n"
+	"MK_HANDLER(crash, struct args)\n"
+	"{\n"
+	"	mk_fetch_add(mk_observable(task, 2), 1);\n"
+	"	*(volatile int *)8 = 1;\n"
+	"	return 0;\n"
+	"}\n"
+	/* counts itself, then waits for a word of the buffer */
+	"MK_HANDLER(waits, struct args)\n"
+	"{\n"
+	"	mk_fetch_add(mk_observable(task, 3), 1);\n"
+	"	return mk_await(task, args->ref, args->word, 1, args->opcode,\n"
+	"			args, sizeof(*args));\n"
+	"}\n";
+
+struct args {
+	struct mk_ref ref;
+	uint32_t word, opcode;
+};
+
+static uint32_t opcode(struct mk_ctx *ctx, const char *name)
+{
+	struct mk_handler_info info;
+
+	assert_int_equal(mk_handler_find(ctx, name, &info), 0);
+	return info.opcode;
+}
+
+/* A piece crashes: its slot has the fault, once, and others have none of it. */
+static void piece_crashes(void **state)
+{
+	struct mk_ctx *ctx = rig_ctx(MK_RECOVERY_BUDGET, 0);
+	struct mk_queue *q = support_queue(ctx, 16);
+	struct args args = { .word = 0 };
+	struct mk_completion c;
+	uint32_t module;
+
+	(void)state;
+	assert_int_equal(mk_module_load_source(ctx, "made.c", made_source, 0,
+					       &module), 0);
+	args.opcode = opcode(ctx, "crash");
+	support_submit(q, (uint16_t)opcode(ctx, "makes"), 1, &args,
+		       sizeof(args));
+	c = support_reap(q);
+	assert_true(c.user_data == 1);
+	assert_int_equal(c.result, -MK_EFAULT);
+	assert_int_equal(rig_word(q, 2), 1);
+	rig_await_restarts(ctx, 1);
+	assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
+	support_queue_end(q);
+	support_ctx_end(ctx);
+}
+
+/* Killed while a slot that ran waits, which no worker has in hand. */
+static void killed_while_it_waits(void **state)
+{
+	struct mk_ctx *ctx = rig_ctx(MK_RECOVERY_BUDGET, 0);
+	struct mk_queue *q = support_queue(ctx, 16);
+	struct args args = { .word = 1 };
+	struct mk_completion c;
+	mk_buffer_t b;
+	uint32_t module;
+
+	(void)state;
+	assert_int_equal(mk_module_load_source(ctx, "made.c", made_source, 0,
+					       &module), 0);
+	assert_int_equal(mk_buffer_create(ctx, 64, 0, &b), 0);
+	args.ref = mk_buffer_ref(b);
+	args.opcode = opcode(ctx, "makes");
+	support_submit(q, (uint16_t)opcode(ctx, "waits"), 1, &args,
+		       sizeof(args));
+	rig_await_word(q, 3, 1);
+	/* workers have turned to something else */
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result,
+				 0);
+	support_sleep(20 * SUPPORT_MS);
+	assert_int_equal(kill(rig_worker(ctx), SIGKILL), 0);
+	c = support_reap(q);
+	assert_true(c.user_data == 1);
+	assert_int_equal(c.result, -MK_EMAYRUN);
+	assert_int_equal(rig_word(q, 3), 1);
+	rig_await_restarts(ctx, 1);
+	assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
+	support_queue_end(q);
+	assert_int_equal(mk_buffer_destroy(ctx, b, SUPPORT_NS), 0);
+	support_ctx_end(ctx);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(piece_crashes),
+		cmocka_unit_test(killed_while_it_waits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
