@@ -15,13 +15,15 @@ tree=$(cd "$(dirname "$0")/.." && pwd)
 dir=${1:?usage: cuda-pack.sh DIR [BUILD]}
 build=${2:-$dir.build}
 jobs=${JOBS:-2}
-conformance="ops flow refusals modules work_flow work_graphs"
+tests="conformance_ops conformance_flow conformance_refusals
+	conformance_modules conformance_work_flow conformance_work_graphs
+	conformance_made conformance_scans io_requests io_stream"
 
 cmake -S "$tree" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMK_WERROR=OFF \
 	>/dev/null
 targets="megakernel megakernel-worker"
-for test in $conformance; do
-	targets="$targets test_conformance_$test"
+for test in $tests; do
+	targets="$targets test_$test"
 done
 # shellcheck disable=SC2086 # a list of words
 cmake --build "$build" -j "$jobs" --target $targets >/dev/null
@@ -31,8 +33,8 @@ mkdir -p "$dir/bin" "$dir/lib" "$dir/tests"
 for program in megakernel megakernel-worker; do
 	cp "$build/bin/$program" "$dir/bin/"
 done
-for test in $conformance; do
-	cp "$build/tests/test_conformance_$test" "$dir/tests/"
+for test in $tests; do
+	cp "$build/tests/test_$test" "$dir/tests/"
 done
 for program in smoke beside soak; do
 	${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -I"$tree/include" \

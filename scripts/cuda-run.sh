@@ -89,16 +89,18 @@ conformance()
 {
 	MK_CONFORM_ONLY=${MK_CONFORM_ONLY:-cuda/*}
 	export MK_CONFORM_ONLY
-	for test in ops flow refusals modules; do
-		one "conformance-$test" 25 \
-			"$dir/tests/test_conformance_$test"
+	for test in conformance_ops conformance_flow conformance_refusals \
+		conformance_modules conformance_work_flow conformance_made \
+		conformance_scans io_requests io_stream \
+		conformance_work_graphs; do
+		one "$test" 30 "$dir/tests/test_$test"
 		# no case at all is no failure to the program
-		grep -q 'OK \] cuda/' "$logs/conformance-$test.log" || {
+		grep -q 'OK \] cuda/' "$logs/$test.log" || {
 			echo "   no case ran on the device"
-			failed="$failed conformance-$test-empty"
+			failed="$failed $test-empty"
 		}
 		grep -E 'FAILED|PASSED|ERROR|LINE|skipped|cuda device' \
-			"$logs/conformance-$test.log" | head -n 20
+			"$logs/$test.log" | head -n 20
 	done
 }
 
