@@ -118,10 +118,13 @@ MK_FN uint32_t scan_tile(const struct scan_run *r, unsigned char *hit,
 }
 
 /* Lane 0 goes over the places of a tile that others have marked, from the left
- * to the right, and takes the marks away. */
+ * to the right, and takes the marks away. What lies before `end` is staged, and
+ * read there if no more than that is needed. */
 MK_FN void scan_marked(struct scan_run *r, unsigned char *hit, uint32_t at,
-		       uint32_t bytes)
+		       uint32_t bytes, const unsigned char *staged,
+		       uint32_t end)
 {
+	const unsigned char *text = r->text;
 	uint32_t stride = r->image->stride;
 
 	for (uint32_t k = 0; k * stride < bytes; k += 8) {
@@ -132,9 +135,13 @@ MK_FN void scan_marked(struct scan_run *r, unsigned char *hit, uint32_t at,
 		for (uint32_t i = k; i < k + 8; i++) {
 			uint32_t p = at + i * stride;
 
-			if (hit[i])
-				scan_place(r, p, scan_gram(r, scan_word(
-							r->text + p)));
+			if (!hit[i])
+				continue;
+			if (!(r->flags & MK_SCAN_LINES) && i &&
+			    end - p > r->image->max_bytes)
+				r->text = staged;
+			scan_place(r, p, scan_gram(r, scan_word(r->text + p)));
+			r->text = text;
 		}
 		*eight = 0;
 	}
@@ -157,6 +164,8 @@ MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 		uint32_t bytes = r->bytes - at < step ? r->bytes - at : step;
 		uint32_t from = at & ~15u;
 		uint32_t end = at + bytes + SCAN_OVERLAP - 16;
+		const unsigned char *staged = (const unsigned char *)(
+			(uintptr_t)stage - from);
 
 		if (scan_stage(r->task, stage, r->text + from, end - from) &&
 		    *nul == SCAN_NONE)
@@ -165,7 +174,7 @@ MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 			s->any[turn] = 0;
 		mk_sync(r->task);
 		/* for now the text is what is staged */
-		r->text = (const unsigned char *)((uintptr_t)stage - from);
+		r->text = staged;
 		r->bytes = end < all ? end : all;
 		if (scan_tile(r, hit, at, bytes, all))
 			s->any[turn] = 1;
@@ -174,7 +183,7 @@ MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 		mk_sync(r->task);
 		if (s->any[turn]) {
 			if (!lane) {
-				scan_marked(r, hit, at, bytes);
+				scan_marked(r, hit, at, bytes, staged, end);
 				scan_tell(s, r);
 			}
 			mk_sync(r->task);

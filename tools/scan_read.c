@@ -210,7 +210,7 @@ static uint32_t whole_lines(const unsigned char *text, uint32_t bytes)
 static int grow(struct reader *r, uint32_t used)
 {
 	struct scan *s = r->s;
-	struct scan_chunk *c = &s->chunk[r->first + SCAN_CHUNKS];
+	struct scan_chunk *c = &s->chunk[r->first + s->chunks_each];
 	uint64_t bytes = c->own_bytes ? 2 * c->own_bytes : 4 * SCAN_CHUNK;
 	mk_buffer_t own = { 0 };
 	void *text = NULL;
@@ -240,7 +240,8 @@ static int grow(struct reader *r, uint32_t used)
 static int long_line(struct reader *r, struct source *from)
 {
 	struct scan *s = r->s;
-	uint32_t big = get_chunk(r, SCAN_CHUNKS, SCAN_OWN), small = r->chunk;
+	uint32_t big = get_chunk(r, s->chunks_each, s->chunks_each + 1);
+	uint32_t small = r->chunk;
 	uint32_t have = from->got, whole = 0, left, part;
 	struct scan_chunk *c;
 	int end = 0, e;
@@ -279,7 +280,7 @@ static int pass_on(struct reader *r, struct source *from, uint32_t whole)
 {
 	struct scan *s = r->s;
 	uint32_t left = from->got - whole;
-	uint32_t next = get_chunk(r, 0, SCAN_CHUNKS);
+	uint32_t next = get_chunk(r, 0, s->chunks_each);
 
 	if (next == SCAN_NO_CHUNK)
 		return -ECANCELED;
@@ -338,7 +339,7 @@ static void read_file(struct reader *r, struct source *from)
 	     s->chunk[r->chunk].pieces == SCAN_PIECES))
 		flush(r);
 	if (r->chunk == SCAN_NO_CHUNK)
-		r->chunk = get_chunk(r, 0, SCAN_CHUNKS);
+		r->chunk = get_chunk(r, 0, s->chunks_each);
 	if (r->chunk == SCAN_NO_CHUNK)
 		return;
 	c = &s->chunk[r->chunk];
@@ -346,7 +347,7 @@ static void read_file(struct reader *r, struct source *from)
 	room = room < SCAN_READ ? room : SCAN_READ;
 	end = fill(from, c->text + r->used, room, &from->got);
 	if (!end && r->used) { /* does not fit behind the others */
-		next = get_chunk(r, 0, SCAN_CHUNKS);
+		next = get_chunk(r, 0, s->chunks_each);
 		if (next == SCAN_NO_CHUNK)
 			return;
 		memcpy(s->chunk[next].text, c->text + r->used, from->got);
@@ -457,7 +458,7 @@ void *scan_thread(void *thread)
 {
 	struct scan_thread *t = thread;
 	struct scan *s = t->scan;
-	struct reader r = { .s = s, .first = t->index * SCAN_OWN,
+	struct reader r = { .s = s, .first = t->index * (s->chunks_each + 1),
 			    .chunk = SCAN_NO_CHUNK, .batch = 1 };
 
 	while (!scan_stopped(s)) {

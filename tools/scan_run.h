@@ -35,9 +35,9 @@
 #define SCAN_CHUNK 262144u          /* with the rest of the line before it */
 #define SCAN_TEXT (SCAN_CHUNK - MK_SCAN_PAD)
 #define SCAN_PIECES 64u             /* of a chunk */
-#define SCAN_CHUNKS 12u             /* of a thread, but for the last: */
-#define SCAN_OWN (SCAN_CHUNKS + 1u) /* a long line's, with memory of its own */
-#define SCAN_FIFO 16u               /* pieces of a file on their way; 2^n */
+#define SCAN_CHUNKS 12u             /* of a thread */
+#define SCAN_CHUNKS_AWAY 60u        /* where there are workers by the hundred */
+#define SCAN_FIFO 64u               /* pieces of a file on their way; 2^n */
 #define SCAN_ROOM 2046u             /* matches that a slot may leave */
 #define SCAN_RESULT_BYTES (16u + 8u * SCAN_ROOM)
 #define SCAN_LINE_MAX (1u << 28)    /* bytes of a line, about */
@@ -123,7 +123,10 @@ struct scan {
 	uint32_t flags; /* of a slot */
 
 	struct scan_file *window;
-	struct scan_chunk *chunk; /* SCAN_OWN a thread */
+	/* chunks_each and one more a thread: that is a long line's, with
+	 * memory of its own */
+	struct scan_chunk *chunk;
+	uint32_t chunks_each;
 
 	pthread_mutex_t walk_lock;
 	struct walk walk;

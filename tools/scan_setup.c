@@ -17,12 +17,13 @@
 
 static uint64_t pool_bytes(const struct scan *s)
 {
-	return (uint64_t)s->threads * SCAN_CHUNKS * SCAN_CHUNK;
+	return (uint64_t)s->threads * s->chunks_each * SCAN_CHUNK;
 }
 
 static uint64_t results_bytes(const struct scan *s)
 {
-	return (uint64_t)s->threads * SCAN_OWN * SCAN_RESULT_BYTES;
+	return (uint64_t)s->threads * (s->chunks_each + 1) *
+	       SCAN_RESULT_BYTES;
 }
 
 static int open_context(struct scan *s)
@@ -65,14 +66,16 @@ static int open_image(struct scan *s)
 static void place_chunks(struct scan *s, unsigned char *text,
 			 unsigned char *result)
 {
-	for (uint32_t i = 0; i < s->threads * SCAN_OWN; i++) {
+	uint32_t each = s->chunks_each + 1;
+
+	for (uint32_t i = 0; i < s->threads * each; i++) {
 		struct scan_chunk *c = &s->chunk[i];
-		uint32_t own = i % SCAN_OWN;
+		uint32_t own = i % each;
 
 		c->result = (struct mk_scan_result *)(void *)(
 			result + (size_t)i * SCAN_RESULT_BYTES);
-		if (own < SCAN_CHUNKS)
-			c->text = text + (size_t)(i / SCAN_OWN * SCAN_CHUNKS +
+		if (own < s->chunks_each)
+			c->text = text + (size_t)(i / each * s->chunks_each +
 						  own) * SCAN_CHUNK;
 	}
 }
@@ -100,7 +103,8 @@ static int open_memory(struct scan *s)
 	if (r >= 0)
 		r = mk_buffer_map(s->ctx, s->results, &result);
 	s->window = calloc(SCAN_WINDOW, sizeof(*s->window));
-	s->chunk = calloc((size_t)s->threads * SCAN_OWN, sizeof(*s->chunk));
+	s->chunk = calloc((size_t)s->threads * (s->chunks_each + 1),
+			  sizeof(*s->chunk));
 	if (r >= 0 && (!s->window || !s->chunk))
 		r = -ENOMEM;
 	if (r < 0)
@@ -133,6 +137,9 @@ int scan_open(struct scan *s, const struct scan_settings *settings,
 	s->image = image;
 	s->image_bytes = image_bytes;
 	s->threads = settings->readers;
+	s->chunks_each = settings->engine.name &&
+			 strcmp(settings->engine.name, "cpu") != 0 ?
+				 SCAN_CHUNKS_AWAY : SCAN_CHUNKS;
 	s->flags = SCAN_ROOM << 8;
 	if (settings->style != SCAN_STYLE_MATCH)
 		s->flags |= MK_SCAN_LINES;
