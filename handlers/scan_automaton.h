@@ -18,7 +18,7 @@ MK_FN uint32_t scan_before(const struct scan_run *r, uint32_t at)
 }
 
 /* The end of the longest match that begins at `at`, or SCAN_NONE. */
-MK_FN uint32_t scan_whole(struct scan_run *r, uint32_t at)
+SCAN_APART uint32_t scan_whole(struct scan_run *r, uint32_t at)
 {
 	const uint32_t mask = (1u << r->image->whole_log2) - 1;
 	const uint32_t last = r->image->classes - 1;
@@ -42,7 +42,7 @@ MK_FN uint32_t scan_whole(struct scan_run *r, uint32_t at)
  * The first place at or behind `at` where a match ends that begins there or
  * behind, in lines that begin before `to`; SCAN_NONE.
  */
-MK_FN uint32_t scan_find(struct scan_run *r, uint32_t at, uint32_t to)
+SCAN_APART uint32_t scan_find(struct scan_run *r, uint32_t at, uint32_t to)
 {
 	const uint32_t mask = (1u << r->image->find_log2) - 1;
 	const uint32_t last = r->image->classes - 1;
@@ -111,7 +111,7 @@ MK_FN uint32_t scan_starts(struct scan_run *r, uint32_t at, uint32_t end)
 
 /* What the lines that begin in [r->next, to) have, and the rest of the line
  * of r->next. r->next is where it ended. */
-MK_FN void scan_lines(struct scan_run *r, uint32_t to)
+SCAN_APART void scan_lines(struct scan_run *r, uint32_t to)
 {
 	uint32_t at = r->next, end;
 

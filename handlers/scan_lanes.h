@@ -40,7 +40,7 @@ MK_FN uint32_t scan_has_nul(const uint64_t *word)
  * loads are on their way before the first is needed: the text may lie behind
  * a bus. True if this lane saw a NUL.
  */
-MK_FN uint32_t scan_stage(struct mk_task *task, unsigned char *to,
+SCAN_APART uint32_t scan_stage(struct mk_task *task, unsigned char *to,
 			  const unsigned char *from, uint32_t bytes)
 {
 	uint32_t lane = mk_lane(task), lanes = mk_lanes(task), nul = 0;
@@ -89,7 +89,7 @@ MK_FN uint32_t scan_stage(struct mk_task *task, unsigned char *to,
  * for its text what is staged, and ends with it; what reaches beyond may be.
  * Returns whether there is such a place.
  */
-MK_FN uint32_t scan_tile(const struct scan_run *r, unsigned char *hit,
+SCAN_APART uint32_t scan_tile(const struct scan_run *r, unsigned char *hit,
 			 uint32_t at, uint32_t bytes, uint32_t all)
 {
 	const struct mk_scan_image *m = r->image;
@@ -148,7 +148,7 @@ MK_FN void scan_marked(struct scan_run *r, unsigned char *hit, uint32_t at,
 }
 
 /* Lanes look at places of a tile side by side. */
-MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
+SCAN_APART void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 			       unsigned char *hit, uint32_t *nul)
 {
 	uint32_t stride = r->image->stride, lane = mk_lane(r->task);
@@ -196,7 +196,7 @@ MK_FN void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 
 /* Each lane has the lines that begin in its share of the text; those that
  * have a match take their turns. */
-MK_FN void scan_lanes_automaton(struct scan_run *r, struct scan_shared *s,
+SCAN_APART void scan_lanes_automaton(struct scan_run *r, struct scan_shared *s,
 				unsigned char *room)
 {
 	uint32_t lane = mk_lane(r->task), lanes = mk_lanes(r->task);

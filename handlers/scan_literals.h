@@ -43,7 +43,7 @@ MK_FN int scan_behind(const struct scan_run *r, uint32_t i,
 }
 
 /* The longest literal at a place; 0: none. */
-MK_FN uint32_t scan_literal_at(const struct scan_run *r, uint32_t x)
+SCAN_APART uint32_t scan_literal_at(const struct scan_run *r, uint32_t x)
 {
 	const struct mk_scan_image *m = r->image;
 	const unsigned char *at = r->text + x;
@@ -111,7 +111,7 @@ MK_FN uint32_t scan_gram(const struct scan_run *r, uint64_t word)
 }
 
 /* The literals whose gram, at one of these offsets, is at place p. */
-MK_FN void scan_place(struct scan_run *r, uint32_t p, uint32_t offsets)
+SCAN_APART void scan_place(struct scan_run *r, uint32_t p, uint32_t offsets)
 {
 	while (offsets && !r->stopped) {
 		uint32_t offset = 31u - (uint32_t)

@@ -33,9 +33,13 @@
 #define SCAN_NEON 0
 #endif
 
+/* SCAN_APART: a function that takes registers from nobody: on a device the
+ * worker loop has to keep its own while a handler runs. */
 #if MK_CUDA
 #define SCAN_INLINE MK_FN
+#define SCAN_APART static __device__ __noinline__
 #else
+#define SCAN_APART MK_FN
 #define SCAN_INLINE static inline __attribute__((always_inline))
 #endif
 
@@ -133,7 +137,7 @@ MK_FN int scan_open_automaton(struct scan_run *r)
 }
 
 /* 1; or 0 with task->error set. */
-MK_FN int scan_open(struct scan_run *r, struct mk_task *task,
+SCAN_APART int scan_open(struct scan_run *r, struct mk_task *task,
 		    const struct mk_scan_args *a)
 {
 	uint64_t bytes = mk_buffer_size(task, a->image);
@@ -231,7 +235,7 @@ MK_FN int scan_look(struct scan_run *r, uint32_t steps)
 }
 
 /* A match that begins at r->next or behind. */
-MK_FN void scan_emit(struct scan_run *r, uint32_t at, uint32_t bytes)
+SCAN_APART void scan_emit(struct scan_run *r, uint32_t at, uint32_t bytes)
 {
 	if (r->matches == r->room) {
 		if (!(r->flags & MK_SCAN_LINES)) /* else: the line again */
