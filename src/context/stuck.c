@@ -297,13 +297,12 @@ static void tell(struct look *l, struct mk_error *why)
 
 /* ---- ending them -------------------------------------------------------- */
 
-static unsigned end_all(struct look *l)
+/* One pass over those that wait: mark them, or ask them to end. How many. */
+static unsigned pass(const struct look *l, bool ask)
 {
-	struct mk_ctx *ctx = l->ctx;
-	unsigned ended = 0;
+	unsigned count = 0;
 
-	pthread_mutex_lock(&ctx->list_lock);
-	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+	for (struct mk_queue *q = l->ctx->queues; q; q = q->list)
 		for (size_t i = 0; i < l->count; i++) {
 			const struct node *n = &l->nodes[i];
 			uint64_t head = mk_load_acquire(&q->head);
@@ -313,10 +312,25 @@ static unsigned end_all(struct look *l)
 				    mk_load_acquire(&q->tail) - head ||
 			    mk_queue_answered(q, n->ticket))
 				continue;
-			ended += mk_queue_end_stuck(q, n->ticket);
+			if (ask)
+				mk_queue_ask_to_end(q, n->ticket);
+			count += ask || mk_queue_mark_stuck(q, n->ticket);
 		}
-	pthread_mutex_unlock(&ctx->list_lock);
-	return ended;
+	return count;
+}
+
+/* All are marked before one is asked: the end of the first may be felt by
+ * others at once. */
+static unsigned end_all(const struct look *l)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&l->ctx->list_lock);
+	count = pass(l, false);
+	if (count)
+		pass(l, true);
+	pthread_mutex_unlock(&l->ctx->list_lock);
+	return count;
 }
 
 enum mk_stuck mk_stuck_look(struct mk_ctx *ctx, struct mk_error *why,

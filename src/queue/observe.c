@@ -122,7 +122,7 @@ void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t)
 	ask_to_end(q, t, true);
 }
 
-bool mk_queue_end_stuck(struct mk_queue *q, uint64_t t)
+bool mk_queue_mark_stuck(struct mk_queue *q, uint64_t t)
 {
 	uint64_t *stuck;
 
@@ -136,8 +136,6 @@ bool mk_queue_end_stuck(struct mk_queue *q, uint64_t t)
 	 * asked, so before the answer */
 	mk_store_release(&q->stuck, stuck);
 	pthread_mutex_unlock(&q->loss_lock);
-	if (stuck)
-		ask_to_end(q, t, true);
 	return stuck;
 }
 

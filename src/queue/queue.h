@@ -190,9 +190,10 @@ bool mk_queue_log_record(const struct mk_debug_record *r, uint64_t at,
 /* Ask ticket t, published and without an answer, to end, because it makes no
  * progress or is late. (observe.c) */
 void mk_queue_ask_to_end(struct mk_queue *q, uint64_t t);
-/* The same because it waits in vain: it ends with -EDEADLK. False: there is no
- * memory to say so. (observe.c) */
-bool mk_queue_end_stuck(struct mk_queue *q, uint64_t t);
+/* It waits in vain: if it is cancelled, or fails upstream, that is -EDEADLK.
+ * Before it is asked, and before those whose failure reaches it are. False:
+ * there is no memory to say so. (observe.c) */
+bool mk_queue_mark_stuck(struct mk_queue *q, uint64_t t);
 /* Take that back, unless the caller asked too. Under loss_lock. (observe.c) */
 void mk_queue_withdraw(struct mk_queue *q, uint64_t t);
 
