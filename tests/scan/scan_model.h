@@ -145,6 +145,23 @@ static inline bool model_reference(const struct scan_tree *t, uint32_t root,
 	return true;
 }
 
+/* About how many steps the reference takes for a place: repetitions within
+ * repetitions multiply. */
+static inline uint64_t model_cost(const struct scan_tree *t, uint32_t node)
+{
+	const struct scan_node *n = &t->node[node];
+	uint64_t a = 1, b = 0, times = 1;
+
+	if (n->kind == SCAN_CAT || n->kind == SCAN_ALT ||
+	    n->kind == SCAN_REPEAT)
+		a = model_cost(t, n->a);
+	if (n->kind == SCAN_CAT || n->kind == SCAN_ALT)
+		b = model_cost(t, n->b);
+	if (n->kind == SCAN_REPEAT)
+		times = 4 + n->min;
+	return a > 1000000 || b > 1000000 ? a + b : (a + b + 1) * times;
+}
+
 /* The tree of all patterns; 0 or what scan_parse() said. */
 static inline int model_parse(struct scan_tree *t,
 			      const struct scan_pattern *p, size_t count,
