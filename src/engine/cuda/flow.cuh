@@ -300,8 +300,6 @@ MKD_SLOW bool mkd_after_away(struct mk_task *task, struct mkd_here *here,
 		mkd_job_go_on(task, job, here->home);
 		return false;
 	}
-	if (s->result == MK_NEXT)
-		s->result = -MK_EFAULT;
 	job = here->job;
 	if (!job)
 		return true;

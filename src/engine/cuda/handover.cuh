@@ -87,6 +87,127 @@ MKD_FN struct mkd_job *mkd_found_next(struct mkd_warp *w, struct mkd_bundle *b)
 	return job;
 }
 
+/* What one read of the warp brings of a slot that waits alone. */
+enum mkd_hop_lane {
+	MKD_HOP_SLOT = 0, /* and three more */
+	MKD_HOP_EXT = 4,  /* and three more */
+	MKD_HOP_NODE = 8,
+	MKD_HOP_NEXT = 9,
+	MKD_HOP_OPEN = 10,
+	MKD_HOP_ORDERS = 11,
+	MKD_HOP_QUEUE = 12
+};
+
+MKD_FN struct mkd_unit mkd_hop_read(const struct mkd_warp *w,
+				    const struct mkd_bundle *b,
+				    struct mkd_job *job)
+{
+	uint64_t index = ((uint64_t)job - b->jobs) / sizeof(*job);
+	uint64_t at = b->parks + index * sizeof(struct mkd_park) +
+		      16u * (w->lane & 7u);
+
+	at = w->lane == MKD_HOP_NODE ? (uint64_t)&job->members :
+	     w->lane == MKD_HOP_NEXT ? (uint64_t)&job->next :
+	     w->lane == MKD_HOP_OPEN ? (uint64_t)job :
+	     w->lane == MKD_HOP_ORDERS ? (uint64_t)w->state :
+	     w->lane == MKD_HOP_QUEUE ? (uint64_t)w->q + 16u : at;
+	return mkd_load16(at);
+}
+
+/*
+ * No-ops that wait alone and raise one counter, one after the other, as far as
+ * that goes: the shortest way from slot to slot. The first that is something
+ * else is returned, as it was taken, or NULL.
+ */
+MKD_SLOW struct mkd_job *mkd_hops(struct mkd_warp *w, struct mkd_bundle *b,
+				  struct mkd_job *job)
+{
+	const uint32_t flags = MK_SLOT_WAIT | MK_SLOT_RAISE;
+	const uint64_t words = mkd_shfl64(b->at, 0), jobs = b->jobs;
+	const uint64_t bytes = mkd_shfl64(b->bytes, 0);
+	const uint32_t index = mkd_shfl(b->known.index, 0);
+	const uint32_t generation = mkd_shfl(b->known.generation, 0);
+	const bool closed = mkd_shfl(b->closed, 0) != 0;
+	bool first = true;
+
+	while (job && (uint64_t)job >= jobs &&
+	       (uint64_t)job - jobs <= (uint64_t)w->mask * sizeof(*job)) {
+		struct mkd_unit u = mkd_hop_read(w, b, job), c;
+		uint32_t kind = mkd_shfl(u.x, MKD_HOP_SLOT);
+		uint32_t head = mkd_shfl(u.y, MKD_HOP_SLOT);
+		uint32_t word = mkd_shfl(u.x, MKD_HOP_EXT + 2);
+		uint32_t up = mkd_shfl(u.y, MKD_HOP_EXT + 2);
+		uint64_t value = mkd_shfl(u.z, MKD_HOP_EXT + 1) |
+				 (uint64_t)mkd_shfl(u.w, MKD_HOP_EXT + 1)
+					 << 32;
+		uint64_t next = mkd_shfl(u.x, MKD_HOP_NEXT) |
+				(uint64_t)mkd_shfl(u.y, MKD_HOP_NEXT) << 32;
+		uint64_t t = mkd_ticket(w, mkd_shfl(u.z, MKD_HOP_NODE) |
+				(uint64_t)mkd_shfl(u.w, MKD_HOP_NODE) << 32);
+		uint64_t now = 0;
+		struct mk_ref ref;
+		bool odd;
+
+		if (!first && next) {
+			if (!w->lane)
+				b->found = (struct mkd_job *)next;
+			mkd_found_tell(w, b);
+		}
+		first = false;
+		odd = (w->lane == MKD_HOP_NODE && u.x != 1u) ||
+		      (w->lane == MKD_HOP_OPEN && (u.x & u.y) != ~0u) ||
+		      (w->lane == MKD_HOP_ORDERS &&
+		       (u.x != MKD_RUN || u.y != w->epoch)) ||
+		      (w->lane == MKD_HOP_QUEUE && u.y != MKD_OPEN) ||
+		      (w->lane == MKD_HOP_EXT + 1 &&
+		       (u.x != index || u.y != generation)) ||
+		      (w->lane == MKD_HOP_EXT + 2 && u.z != MK_NO_COUNTER);
+		odd = odd || (kind & 0xffffu) != MK_OP_NOP ||
+		      kind >> 16 >= MK_TENANTS ||
+		      (head & 0xffu) >= MK_PRIORITIES || head >> 16 > 1u ||
+		      (head >> 8 & 0xffu & ~(uint32_t)MK_SLOT_IDEMPOTENT) !=
+			      flags ||
+		      !words || closed || (words & 7u) || !w->nops ||
+		      8ull * word + 8u > bytes || 8ull * up + 8u > bytes ||
+		      up == MK_NO_COUNTER;
+		if (!mkd_ballot(odd))
+			now = mkd_shfl64(mkd_load64(
+				(const uint64_t *)(words + 8ull * word)), 0);
+		if (mkd_ballot(odd) || (now & MK_COUNTER_FAILED) ||
+		    now < value)
+			return job;
+		c.x = 0;
+		c.y = (w->index & 0xffffu) | mkd_mark(w, t) << 16;
+		c.z = mkd_shfl(u.x, MKD_HOP_SLOT + 1);
+		c.w = mkd_shfl(u.y, MKD_HOP_SLOT + 1);
+		ref.index = index;
+		ref.generation = generation;
+		next = 0;
+		if (!w->lane) {
+			mkd_store64(&job->open, 0);
+			now = mkd_add64((uint64_t *)(words + 8ull * up), 1);
+			next = mkd_swap64(
+				mkd_wait_bucket(mkd_flow(), ref, up,
+						(now & ~MK_COUNTER_FAILED) +
+							1u), 0);
+			mkd_store16(w->completions + (t & w->mask) *
+						     MK_COMPLETION_BYTES, c);
+			if (next)
+				mkd_add32(&mkd_flow()->waiting, ~0u);
+		}
+		mkd_count(w, !w->lane, MK_OP_NOP, kind >> 16, head & 0xffu,
+			  false, false);
+		job = (struct mkd_job *)mkd_shfl64(next, 0);
+	}
+	/* one of another queue; what it leads was not looked at */
+	if (job && !first) {
+		if (!w->lane)
+			b->found = mkd_list_next(job);
+		mkd_found_tell(w, b);
+	}
+	return job;
+}
+
 /* made.cuh: a job that is no slot that waits, but goes on. */
 MKD_SLOW void mkd_job_run(struct mkd_warp *w, struct mkd_bundle *b,
 			  struct mkd_job *job);
@@ -96,7 +217,14 @@ MKD_SLOW void mkd_bundle_work(struct mkd_warp *w, struct mkd_bundle *b,
 			      struct mkd_job *job)
 {
 	for (;;) {
-		uint32_t taken = job ? mkd_bundle_load(w, b, job) :
+		uint32_t taken;
+
+		if (job && b->jobs) {
+			job = mkd_hops(w, b, job);
+			if (!job)
+				return;
+		}
+		taken = job ? mkd_bundle_load(w, b, job) :
 				       (uint32_t)MKD_TAKEN_SLOTS;
 
 		if (taken == MKD_TAKEN_BACK) {

@@ -146,8 +146,6 @@ MKD_SLOW void mkd_hands_light(struct mkd_warp *w, struct mkd_hand *h,
 			mkd_release();
 		spawned = here.spawned;
 		*ends = h->s.result != MK_NEXT || !task.next.kind;
-		if (h->s.result == MK_NEXT && *ends)
-			h->s.result = -MK_EFAULT;
 		if (*ends)
 			mkd_hand_end(h);
 		else
@@ -175,13 +173,11 @@ MKD_SLOW void mkd_hand_heavy(struct mkd_warp *w, struct mkd_hand *h,
 	mkd_spread_slot(&s, from);
 	s.job = (struct mkd_job *)mkd_shfl64((uint64_t)h->root, from);
 	mkd_announce(w, &s, true);
-	if (mkd_run_wide(w, &args, &s, &task, &here) && !w->lane)
+	if (mkd_run_wide_away(w, &args, &s, &task, &here) && !w->lane)
 		mkd_release();
 	/* lane 0 speaks for it, lane `from` has it */
 	s.result = (int32_t)mkd_shfl((uint32_t)s.result, 0);
 	over = mkd_shfl(s.result != MK_NEXT || !task.next.kind, 0) != 0;
-	if (s.result == MK_NEXT && over)
-		s.result = -MK_EFAULT;
 	if (!over) {
 		struct mkd_hand hand = *h;
 
@@ -312,7 +308,7 @@ MKD_SLOW void mkd_job_slot_run(struct mkd_warp *w, struct mkd_bundle *b,
 	if (!s->result) {
 		mkd_announce(w, s, true);
 		if (wide) {
-			dirty = mkd_run_wide(w, &h->args, s, &task, &here);
+			dirty = mkd_run_wide_away(w, &h->args, s, &task, &here);
 		} else {
 			mkd_task(w, &task, s->ticket, s->deadline_ns, 0, 1);
 			mkd_here(w, s, &task, &here);
@@ -337,8 +333,6 @@ MKD_SLOW void mkd_job_slot_run(struct mkd_warp *w, struct mkd_bundle *b,
 		if (s->result == MK_NEXT && task.next.kind) {
 			mkd_job_go_on(&task, job, here.home);
 		} else {
-			if (s->result == MK_NEXT)
-				s->result = -MK_EFAULT;
 			job->result = s->result;
 			job->value = s->value;
 			last = mkd_job_join(job, 1);

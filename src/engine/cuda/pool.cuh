@@ -46,7 +46,7 @@ MKD_FN struct mkd_job *mkd_list_next(const struct mkd_job *job)
 }
 
 /* Take one; the others of `from` go to `rest`, which may be the same. */
-MKD_FN struct mkd_job *mkd_list_take(uint64_t *from, uint64_t *rest)
+MKD_SLOW struct mkd_job *mkd_list_take(uint64_t *from, uint64_t *rest)
 {
 	struct mkd_job *job = mkd_list_take_all(from), *first, *last;
 
@@ -65,7 +65,7 @@ MKD_FN struct mkd_job *mkd_list_take(uint64_t *from, uint64_t *rest)
 }
 
 /* What was to run later may run now. */
-MKD_FN void mkd_home_turn(struct mkd_home *h)
+MKD_SLOW void mkd_home_turn(struct mkd_home *h)
 {
 	struct mkd_job *job = mkd_list_take_all(&h->later), *next;
 
@@ -238,7 +238,7 @@ MKD_FN void mkd_job_ready(struct mkd_home *h, struct mkd_job *job)
 
 /* What was taken out of a bucket: into the homes' lists, unlooked at, from
  * home `turn` on. Who takes one from there looks whether it is ready. */
-MKD_FN void mkd_wait_spread(struct mkd_flow *f, struct mkd_job *job,
+MKD_SLOW void mkd_wait_spread(struct mkd_flow *f, struct mkd_job *job,
 			    uint32_t turn)
 {
 	struct mkd_job *next;
@@ -255,7 +255,7 @@ MKD_FN void mkd_wait_spread(struct mkd_flow *f, struct mkd_job *job,
  * itself, then looks at the counter; who raises adds to the counter, then
  * takes the list: at least one of them sees the other.
  */
-MKD_FN void mkd_wait_park(struct mk_task *task, struct mkd_flow *f,
+MKD_SLOW void mkd_wait_park(struct mk_task *task, struct mkd_flow *f,
 			  struct mkd_job *job, uint32_t turn)
 {
 	struct mkd_wait_for wait = job->wait;
@@ -299,7 +299,7 @@ MKD_FN int32_t mkd_job_result(const struct mkd_job *job)
 
 /* A job for made work that goes on; `home`: where its credit is. There is one
  * for each credit, so one that is missing is on its way back. */
-MKD_FN struct mkd_job *mkd_job_park(struct mkd_flow *f, uint32_t home)
+MKD_SLOW struct mkd_job *mkd_job_park(struct mkd_flow *f, uint32_t home)
 {
 	uint64_t all = (uint64_t)f->is.homes << f->is.shift, fresh;
 	struct mkd_job *job;

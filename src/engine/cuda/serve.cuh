@@ -476,6 +476,15 @@ MKD_FN bool mkd_run_wide(struct mkd_warp *w, const struct mkd_args *args,
 		       mkd_run_warp(w, args, s, task, here);
 }
 
+/* The same, for those who are in less of a hurry. */
+MKD_SLOW bool mkd_run_wide_away(struct mkd_warp *w,
+				const struct mkd_args *args,
+				struct mkd_slot *s, struct mk_task *task,
+				struct mkd_here *here)
+{
+	return mkd_run_wide(w, args, s, task, here);
+}
+
 /* Sets s->ends, for all lanes; result and value count in lane 0. */
 MKD_FN void mkd_after_wide(struct mkd_warp *w, struct mkd_slot *s,
 			   struct mk_task *task, struct mkd_here *here)
@@ -595,6 +604,9 @@ MKD_SLOW void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
 		w->want &= ~(1u << leader);
 	} else {
 		mkd_trade(w, s->relative, false);
+		/* who waits may wait for a slot of another queue */
+		if (w->crowded)
+			mkd_drop(w);
 	}
 }
 

@@ -126,7 +126,8 @@ MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
 	gap = (int64_t)(next - hint);
 	look.tickets = light ? mkd_run_of(w, next) : 1u;
 	look.eager = window > mkd_floor(w, light);
-	if (b.w)
+	/* a fence that is left behind must not keep all from the others */
+	if (b.w && !(w->crowded && (w->salt & 1u)))
 		look.need = MKD_NEED_ORPHAN;
 	else if (gap <= 0 && mkd_volunteer(w, place, 4u +
 			(uint32_t)((int64_t)window - gap) / n))

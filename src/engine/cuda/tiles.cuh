@@ -111,17 +111,15 @@ MKD_SLOW void mkd_tiles_wide(struct mkd_warp *w, struct mkd_slot *s,
 	struct mk_task task;
 	struct mkd_here here;
 
-	t->dirty |= mkd_run_wide(w, args, s, &task, &here);
+	t->dirty |= mkd_run_wide_away(w, args, s, &task, &here);
 	if (!w->lane)
-		mkd_tile_over(s->job, &task,
-			      s->result == MK_NEXT ? -MK_EFAULT : s->result,
-			      t);
+		mkd_tile_over(s->job, &task, s->result, t);
 	mkd_syncwarp();
 }
 
 /* n tiles from s->tile on have ended. True: they were the last, and job has
  * the result and the value. */
-MKD_FN bool mkd_tiles_join(struct mkd_warp *w, struct mkd_job *job, uint32_t n,
+MKD_SLOW bool mkd_tiles_join(struct mkd_warp *w, struct mkd_job *job, uint32_t n,
 			   const struct mkd_tiled *t)
 {
 	uint32_t last = 0;

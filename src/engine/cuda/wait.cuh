@@ -70,7 +70,7 @@ MKD_FN uint64_t mkd_counter(const struct mkd_warp *w, struct mkd_bundle *b,
 /* ---- lists that were taken ---------------------------------------------- */
 
 /* What lanes took: to others, unlooked at. */
-MKD_FN void mkd_found_tell(struct mkd_warp *w, struct mkd_bundle *b)
+MKD_SLOW void mkd_found_tell(struct mkd_warp *w, struct mkd_bundle *b)
 {
 	mkd_wait_spread(mkd_flow(), b->found, w->index + w->lane);
 	b->found = (struct mkd_job *)0;
@@ -143,7 +143,7 @@ MKD_FN void mkd_bundle_read(struct mkd_warp *w, struct mkd_bundle *b)
 
 /* Who of todo may run at all, and as what; once for each time that the
  * bundle is taken up. */
-MKD_FN void mkd_bundle_judge(struct mkd_warp *w, struct mkd_bundle *b)
+MKD_SLOW void mkd_bundle_judge(struct mkd_warp *w, struct mkd_bundle *b)
 {
 	uint32_t next = (w->lane + 1u) & 31u;
 	uint64_t a = mkd_shfl(b->v.x, next) |
@@ -250,7 +250,7 @@ MKD_FN uint32_t mkd_members(uint32_t seats, uint32_t lowest)
 }
 
 /* Seats that may run: others are to take them, each by itself. */
-MKD_FN void mkd_bundle_give(struct mkd_warp *w, struct mkd_bundle *b,
+MKD_SLOW void mkd_bundle_give(struct mkd_warp *w, struct mkd_bundle *b,
 			    uint32_t seats)
 {
 	struct mkd_job *job = mkd_bundle_job(w, b, w->group);
@@ -329,7 +329,7 @@ MKD_SLOW void mkd_bundle_park(struct mkd_warp *w, struct mkd_bundle *b,
  * a counter is passed by one raise alone, which takes the list of those that
  * wait for it.
  */
-MKD_FN void mkd_bundle_raise(struct mkd_warp *w, struct mkd_bundle *b,
+MKD_SLOW void mkd_bundle_raise(struct mkd_warp *w, struct mkd_bundle *b,
 			     uint32_t ended)
 {
 	bool mine = ended >> (w->lane & ~3u) & 1u, bad;
@@ -493,7 +493,7 @@ MKD_SLOW bool mkd_bundle_heavy(struct mkd_warp *w, struct mkd_bundle *b,
 		dirty = true;
 		s.ends = mkd_tiles_begin(w, &s, &args);
 	} else {
-		dirty = mkd_run_wide(w, &args, &s, &task, &here);
+		dirty = mkd_run_wide_away(w, &args, &s, &task, &here);
 		if (s.opcode == MK_OP_SHUTDOWN &&
 		    mkd_shfl((uint32_t)s.result, 0) == 0)
 			mkd_shut(w);
