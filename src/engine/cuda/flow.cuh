@@ -51,6 +51,14 @@ MKD_FN void mkd_bell(uint32_t what)
 	mkd_or32(&((struct mkd_state *)mkd_launched.state)->work, what);
 }
 
+/* The same for who has seen its own change done: an atomic that gave it a word
+ * back. Most find the bit set. */
+MKD_FN void mkd_bell_once(uint32_t what)
+{
+	if (~mkd_load32(&((struct mkd_state *)mkd_launched.state)->work) & what)
+		mkd_bell(what);
+}
+
 /* ---- what handlers call ------------------------------------------------- */
 
 /* The job of the slot that runs, opened if it was not: from now on its answer
@@ -138,8 +146,10 @@ MKD_SLOW int32_t mkd_flow_spawn(struct mk_task *task, uint32_t opcode,
 	here->spawned++;
 	mkd_add32(&job->pending, 1);
 	mkd_home_fill(f, h, mkd_add64(&h->tail, 1), opcode, job, words);
-	mkd_home_announce(h, 1);
-	mkd_bell(MKD_WORK_LOOK);
+	/* Dekker with who takes the bit out: the add is done when it has given
+	 * us the word */
+	if (mkd_add64(&h->items, 1) != ~(uint64_t)0 >> 1)
+		mkd_bell_once(MKD_WORK_LOOK);
 	return MK_OK;
 }
 

@@ -173,7 +173,8 @@ MKD_SLOW void mkd_hand_heavy(struct mkd_warp *w, struct mkd_hand *h,
 	mkd_spread_slot(&s, from);
 	s.job = (struct mkd_job *)mkd_shfl64((uint64_t)h->root, from);
 	mkd_announce(w, &s, true);
-	if (mkd_run_wide_away(w, &args, &s, &task, &here) && !w->lane)
+	over = mkd_run_wide_away(w, &args, &s, &task, &here);
+	if (over && !w->lane) /* something was written */
 		mkd_release();
 	/* lane 0 speaks for it, lane `from` has it */
 	s.result = (int32_t)mkd_shfl((uint32_t)s.result, 0);
@@ -241,13 +242,12 @@ MKD_SLOW void mkd_hands(struct mkd_warp *w, struct mkd_bundle *b,
 }
 
 /* What we had in hand while others looked, and found nothing, is there again:
- * one of them may have taken the flag out of the word meanwhile. By one lane. */
+ * one of them may have taken the bit out of the word meanwhile. One lane. */
 MKD_FN void mkd_home_left(struct mkd_home *h)
 {
-	mkd_fence();
 	if (mkd_load64(&h->ready) || mkd_load64(&h->later) ||
 	    (int64_t)mkd_load64(&h->items) > 0)
-		mkd_bell(MKD_WORK_LOOK);
+		mkd_bell_once(MKD_WORK_LOOK);
 }
 
 /* Take up to a warp's worth of made work from a home, and run it. */

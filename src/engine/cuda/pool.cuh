@@ -113,8 +113,8 @@ struct mkd_piece {
 	struct mkd_unit unit[4];
 };
 
-/* Put one at its ticket; mkd_home_announce() follows. Whoever took what was
- * there a lap ago may still be copying it. */
+/* Put one at its ticket; it is counted in items afterwards. Whoever took what
+ * was there a lap ago may still be copying it. */
 MKD_FN void mkd_home_fill(const struct mkd_flow *f, struct mkd_home *h,
 			  uint64_t ticket, uint32_t opcode,
 			  const struct mkd_job *job, const uint32_t *args)
@@ -124,7 +124,6 @@ MKD_FN void mkd_home_fill(const struct mkd_flow *f, struct mkd_home *h,
 
 	while (mkd_load32(&at->stamp) != lap)
 		mkd_relax();
-	mkd_fence();
 	mkd_store32((uint32_t *)at, opcode);
 	mkd_store64(&at->job, (uint64_t)(uintptr_t)job);
 	for (uint32_t i = 0; i < MK_ARG_WORDS; i++)
@@ -148,14 +147,6 @@ MKD_FN void mkd_home_drain(const struct mkd_flow *f, struct mkd_home *h,
 		to->unit[i] = mkd_load16((uint64_t)at + 16u * i);
 	/* pairs with mkd_home_fill() a lap later */
 	mkd_store32_shared(&at->stamp, lap + 2u);
-}
-
-/* Dekker with a worker that finds nothing: it takes the flag out of the word,
- * then looks at items; see mkd_bell(). */
-MKD_FN void mkd_home_announce(struct mkd_home *h, uint32_t n)
-{
-	mkd_fence();
-	mkd_tally(&h->items, n);
 }
 
 /* Claim up to n of what was put; how many, the first at *ticket. */
@@ -284,7 +275,8 @@ MKD_FN bool mkd_job_join(struct mkd_job *job, uint32_t n)
 
 	mkd_fence();
 	last = mkd_add32(&job->pending, 0u - n) == n;
-	mkd_fence();
+	if (last)
+		mkd_fence();
 	return last;
 }
 

@@ -119,8 +119,8 @@ MKD_SLOW void mkd_tiles_wide(struct mkd_warp *w, struct mkd_slot *s,
 
 /* n tiles from s->tile on have ended. True: they were the last, and job has
  * the result and the value. */
-MKD_SLOW bool mkd_tiles_join(struct mkd_warp *w, struct mkd_job *job, uint32_t n,
-			   const struct mkd_tiled *t)
+MKD_SLOW bool mkd_tiles_join(struct mkd_warp *w, struct mkd_job *job,
+			     uint32_t n, const struct mkd_tiled *t)
 {
 	uint32_t last = 0;
 
