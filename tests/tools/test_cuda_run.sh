@@ -17,8 +17,10 @@ program() {
 }
 program dir/tests/smoke 'echo all answers right'
 program dir/tests/soak 'echo "{\"right\": true}"'
-for test in ops flow refusals modules; do
-	program dir/tests/test_conformance_$test \
+for test in conformance_ops conformance_flow conformance_refusals \
+	conformance_modules conformance_work_flow conformance_work_graphs \
+	conformance_made conformance_scans io_requests io_stream; do
+	program dir/tests/test_$test \
 		'echo "[       OK ] cuda/none: $MK_CONFORM_ONLY"'
 done
 program dir/bin/megakernel 'echo "$*"; [ "$1" = neighbour ] && exit 2
@@ -37,7 +39,7 @@ none err "all well"
 has got "the planted mistake was found" "memcheck"
 jq -e '.device == "Some GPU" and .driver == "1.2.3" and
 	.revision == "some-revision" and (.date | length == 20) and
-	(.runs | length) == 11' < logs/results.json > /dev/null ||
+	(.runs | length) == 17' < logs/results.json > /dev/null ||
 	fail "results: $(cat logs/results.json)"
 jq -e '[.runs[] | select(.name != "memcheck-planted") | .status == 0 and
 	.verdict == "passed"] | all' < logs/results.json > /dev/null ||
@@ -52,11 +54,11 @@ for log in logs/*.log; do
 done
 
 # a suite of which nothing ran on the device has shown nothing
-has logs/conformance-ops.log "cuda/none: cuda/*" "on the device alone"
+has logs/conformance_ops.log "cuda/none: cuda/*" "on the device alone"
 program dir/tests/test_conformance_flow 'echo "[  PASSED  ] 0 test(s)."'
 status 1 "no case" sh "$run" dir logs conformance > got 2> err
 has got "no case ran on the device" "no case"
-has got "failed: conformance-flow-empty" "no case"
+has got "failed: conformance_flow-empty" "no case"
 
 # a checker that does not find what is planted proves nothing
 status 1 "racecheck" sh "$run" dir logs racecheck > got 2> err
