@@ -177,7 +177,7 @@ SCAN_APART void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 		r->text = staged;
 		r->bytes = end < all ? end : all;
 		if (scan_tile(r, hit, at, bytes, all))
-			s->any[turn] = 1;
+			mk_store_word(&s->any[turn], 1);
 		r->text = text;
 		r->bytes = all;
 		mk_sync(r->task);

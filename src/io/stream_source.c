@@ -250,7 +250,10 @@ static bool try_later(struct mk_stream *s, struct mks_source *source)
 	source->life = MKS_NEW;
 	s->crowded = s->files_open == before;
 	s->files_open--;
+	/* the first that is NEW: those before it may be freed any time */
 	s->to_open = s->plan;
+	while (s->to_open->life != MKS_NEW)
+		s->to_open = s->to_open->next;
 	return true;
 }
 
