@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -89,6 +91,16 @@ int cli_isolation(const char *command, const char *text, uint32_t *out)
 		return -1;
 	}
 	return 0;
+}
+
+uint32_t cli_cores(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		n = CPU_COUNT(&set);
+	return n < 1 ? 1 : n > 256 ? 256 : (uint32_t)n;
 }
 
 int cli_help(const char *command, const char *text)

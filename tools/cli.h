@@ -53,6 +53,9 @@ int cli_number(const char *command, const char *option, const char *text,
 /* "process" or "none"; prints and returns -1 for anything else. */
 int cli_isolation(const char *command, const char *text, uint32_t *out);
 
+/* Cores that this process may use: 1 to 256. */
+uint32_t cli_cores(void);
+
 /* Print a help text on stdout; CLI_OK, or CLI_SOME_FAILED if that failed. */
 int cli_help(const char *command, const char *text);
 

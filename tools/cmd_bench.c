@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* megakernel bench: every number that is published, with its baselines. */
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bench.h"
 
@@ -113,12 +111,9 @@ static int take_option(int c, struct bench_options *o)
 /* The submitter keeps a core for itself. */
 static uint32_t default_workers(void)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	cpu_set_t set;
+	uint32_t n = cli_cores();
 
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = CPU_COUNT(&set);
-	return n < 2 ? 1 : n > 256 ? 255 : (uint32_t)n - 1;
+	return n < 2 ? 1 : n - 1;
 }
 
 static int measure_own(const struct bench_options *o,

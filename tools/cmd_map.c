@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* megakernel map: a handler over every file. */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "map_run.h"
@@ -64,17 +62,6 @@ static const struct option options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
-
-/* Cores that this process may use. */
-static uint32_t cores(void)
-{
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	cpu_set_t set;
-
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = CPU_COUNT(&set);
-	return n < 1 ? 1 : n > 256 ? 256 : (uint32_t)n;
-}
 
 static int take_option(int c, struct map_options *o)
 {
@@ -190,7 +177,7 @@ static int run(struct map *m, char *const *paths, unsigned count)
 
 int cmd_map(int argc, char **argv)
 {
-	struct map_options o = { .readers = cores() };
+	struct map_options o = { .readers = cli_cores() };
 	int status = parse(argc, argv, &o);
 	struct map *m;
 

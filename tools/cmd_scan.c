@@ -3,10 +3,8 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "scan_run.h"
@@ -93,17 +91,6 @@ static const struct option options[] = {
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
-
-/* Cores that this process may use. */
-static uint32_t cores(void)
-{
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	cpu_set_t set;
-
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = CPU_COUNT(&set);
-	return n < 1 ? 1 : n > 256 ? 256 : (uint32_t)n;
-}
 
 static int take_engine(int c, struct scan_settings *o)
 {
@@ -338,7 +325,7 @@ static int open_and_run(const struct scan_settings *o,
 int cmd_scan(int argc, char **argv)
 {
 	static char *const standard[] = { (char *)"-" };
-	struct scan_settings o = { .readers = cores(),
+	struct scan_settings o = { .readers = cli_cores(),
 				   .compile.syntax = SCAN_BASIC,
 				   .compile.utf8 = locale_is_utf8() };
 	struct scan_patterns p = { 0 };

@@ -13,6 +13,8 @@
 #include "support/support.h"
 
 #include "cuda/fake_cuda.c"
+#include "cuda/emulated.h"
+#include "cuda/nothing_left.h"
 
 #define QUEUES 6
 
@@ -30,19 +32,6 @@ static struct mk_ctx *ctx_of(uint32_t workers, uint64_t idle_ns)
 	};
 
 	return support_ctx_with(&p);
-}
-
-/* Nothing was kept of the driver, and no call hung. */
-static void clean(void)
-{
-	assert_int_equal(fake.hung, 0);
-	assert_int_equal(fake.device_memory, 0);
-	assert_int_equal(fake.host_memory, 0);
-	assert_int_equal(fake.registered, 0);
-	assert_int_equal(fake.streams, 0);
-	assert_int_equal(fake.modules, 0);
-	assert_int_equal(fake.contexts, 0);
-	assert_int_equal(mk_load_seq(&fake.pushed), 0);
 }
 
 /* The kernel counted what was submitted: no slot was served twice. */
@@ -127,7 +116,7 @@ static void crowd(uint32_t workers, unsigned queues, uint32_t entries,
 	for (unsigned i = 0; i < queues; i++)
 		support_queue_end(q[i]);
 	support_ctx_end(ctx);
-	clean();
+	nothing_left();
 }
 
 static void one_queue(void **state)
@@ -180,7 +169,7 @@ static void out_of_order(void **state)
 	}
 	support_queue_end(q);
 	support_ctx_end(ctx);
-	clean();
+	nothing_left();
 }
 
 /* A fence ends after everything before it, whoever serves what. */
@@ -210,7 +199,7 @@ static void fences(void **state)
 	}
 	support_queue_end(q);
 	support_ctx_end(ctx);
-	clean();
+	nothing_left();
 }
 
 /* ---- modules ----------------------------- */
@@ -294,7 +283,7 @@ static void handler_widths(void **state)
 	assert_int_equal(support_reap(q).result, -MK_EFOREIGN);
 	support_queue_end(q);
 	support_ctx_end(ctx);
-	clean();
+	nothing_left();
 }
 
 static const char version_source[] =
@@ -341,7 +330,7 @@ static void swap_under_load(void **state)
 	counted(ctx, sent + 3);
 	support_queue_end(q);
 	support_ctx_end(ctx);
-	clean();
+	nothing_left();
 }
 
 /* A source that does not compile costs nothing that runs. */
@@ -363,7 +352,7 @@ static void bad_source(void **state)
 	assert_int_equal(support_call(q, MK_OP_NOP, &echo, 8).value, 5);
 	support_queue_end(q);
 	support_ctx_end(ctx);
-	clean();
+	nothing_left();
 }
 
 /* ---- losing the device ----------------------------- */
@@ -388,33 +377,22 @@ static void dies(void **state)
 	assert_int_equal(fake.contexts, 0);
 }
 
-static int begin(void **state)
-{
-	(void)state;
-	fake_reset();
-	fake.kernel = FAKE_EMULATED;
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(one_queue, begin),
-		cmocka_unit_test_setup(many_queues, begin),
-		cmocka_unit_test_setup(parks, begin),
-		cmocka_unit_test_setup(out_of_order, begin),
-		cmocka_unit_test_setup(fences, begin),
-		cmocka_unit_test_setup(handler_widths, begin),
-		cmocka_unit_test_setup(swap_under_load, begin),
-		cmocka_unit_test_setup(bad_source, begin),
-		cmocka_unit_test_setup(dies, begin),
+		cmocka_unit_test_setup(one_queue, begin_emulated),
+		cmocka_unit_test_setup(many_queues, begin_emulated),
+		cmocka_unit_test_setup(parks, begin_emulated),
+		cmocka_unit_test_setup(out_of_order, begin_emulated),
+		cmocka_unit_test_setup(fences, begin_emulated),
+		cmocka_unit_test_setup(handler_widths, begin_emulated),
+		cmocka_unit_test_setup(swap_under_load, begin_emulated),
+		cmocka_unit_test_setup(bad_source, begin_emulated),
+		cmocka_unit_test_setup(dies, begin_emulated),
 	};
 
-	if (SUPPORT_TSAN || !fake_compiler()) {
-		puts("skipped: no C++ compiler to emulate a device with, or a "
-		     "sanitizer that knows no fibers");
+	if (!can_emulate())
 		return 77;
-	}
 	fake_cache();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

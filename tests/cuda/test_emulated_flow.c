@@ -14,6 +14,7 @@
 #include "support/support.h"
 
 #include "cuda/fake_cuda.c"
+#include "cuda/emulated.h"
 #include "cuda/nothing_left.h"
 
 #define WORDS 64u
@@ -553,32 +554,21 @@ static void made(void **state)
 	made_of(6);
 }
 
-static int begin(void **state)
-{
-	(void)state;
-	fake_reset();
-	fake.kernel = FAKE_EMULATED;
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(chain, begin),
-		cmocka_unit_test_setup(fans, begin),
-		cmocka_unit_test_setup(graphs, begin),
-		cmocka_unit_test_setup(failure, begin),
-		cmocka_unit_test_setup(ends, begin),
-		cmocka_unit_test_setup(abandoned, begin),
-		cmocka_unit_test_setup(tiles, begin),
-		cmocka_unit_test_setup(made, begin),
+		cmocka_unit_test_setup(chain, begin_emulated),
+		cmocka_unit_test_setup(fans, begin_emulated),
+		cmocka_unit_test_setup(graphs, begin_emulated),
+		cmocka_unit_test_setup(failure, begin_emulated),
+		cmocka_unit_test_setup(ends, begin_emulated),
+		cmocka_unit_test_setup(abandoned, begin_emulated),
+		cmocka_unit_test_setup(tiles, begin_emulated),
+		cmocka_unit_test_setup(made, begin_emulated),
 	};
 
-	if (SUPPORT_TSAN || !fake_compiler()) {
-		puts("skipped: no C++ compiler to emulate a device with, or a "
-		     "sanitizer that knows no fibers");
+	if (!can_emulate())
 		return 77;
-	}
 	fake_cache();
 	cmocka_set_test_filter(getenv("MK_TEST_ONLY"));
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include "support/support.h"
 
 #include "cuda/fake_cuda.c"
+#include "cuda/emulated.h"
 #include "dispatch/buffers.h"
 
 #define ROWS 12u
@@ -143,26 +144,15 @@ static void launch_is_counted(void **state)
 	support_ctx_end(ctx);
 }
 
-static int begin(void **state)
-{
-	(void)state;
-	fake_reset();
-	fake.kernel = FAKE_EMULATED;
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(nothing_is_called, begin),
-		cmocka_unit_test_setup(launch_is_counted, begin),
+		cmocka_unit_test_setup(nothing_is_called, begin_emulated),
+		cmocka_unit_test_setup(launch_is_counted, begin_emulated),
 	};
 
-	if (SUPPORT_TSAN || !fake_compiler()) {
-		puts("skipped: no C++ compiler to emulate a device with, or a "
-		     "sanitizer that knows no fibers");
+	if (!can_emulate())
 		return 77;
-	}
 	fake_cache();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
