@@ -62,22 +62,31 @@ unsigned harness_flags_take(struct harness_flags *f, uint32_t *tags,
 	return n;
 }
 
-unsigned harness_flags_wait(struct harness_flags *f, uint32_t *tags,
-			    unsigned max)
+unsigned harness_flags_wait_for(struct harness_flags *f, uint32_t *tags,
+				unsigned max, uint64_t ns)
 {
-	uint64_t until = 0;
+	uint64_t until = 0, now;
 	unsigned looks = 0, n;
 
 	while (!(n = harness_flags_take(f, tags, max))) {
 		mk_pause();
 		if (++looks % 64)
 			continue;
+		now = mk_now_ns();
 		if (!until)
-			until = mk_now_ns() + HARNESS_SPIN_NS;
-		else if (mk_now_ns() > until)
+			until = now + HARNESS_SPIN_NS;
+		else if (now > until && now - until > ns)
+			break;
+		else if (now > until)
 			sched_yield();
 	}
 	return n;
+}
+
+unsigned harness_flags_wait(struct harness_flags *f, uint32_t *tags,
+			    unsigned max)
+{
+	return harness_flags_wait_for(f, tags, max, UINT64_MAX);
 }
 
 /* ---- round trips ------------------------------------------------------- */

@@ -92,7 +92,10 @@ void harness_flags_push(struct harness_flags *f, uint32_t tag);
 /* Tags that ended, oldest first, without waiting. */
 unsigned harness_flags_take(struct harness_flags *f, uint32_t *tags,
 			    unsigned max);
-/* The same, waiting for one: spins, then yields its core. */
+/* The same, waiting for one: spins, then yields its core; 0 after `ns`. */
+unsigned harness_flags_wait_for(struct harness_flags *f, uint32_t *tags,
+				unsigned max, uint64_t ns);
+/* The same, however long it takes. */
 unsigned harness_flags_wait(struct harness_flags *f, uint32_t *tags,
 			    unsigned max);
 
