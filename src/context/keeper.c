@@ -20,7 +20,7 @@ struct mk_keeper {
 	struct mk_ctx *ctx;
 	pthread_t thread;
 	uint32_t bell; /* futex; add-seq */
-	uint32_t stop; /* store-seq, then bell */
+	uint32_t stop; /* store-seq under error_lock, then bell */
 	struct mk_hang *hang;
 	/* the budget; under error_lock */
 	uint64_t window_ns; /* when it began; 0: no restart yet */
@@ -37,15 +37,21 @@ void mk_keeper_ring(struct mk_ctx *ctx)
 	mk_futex_wake(&k->bell, 1);
 }
 
-bool mk_keeper_will_restart(struct mk_ctx *ctx)
+bool mk_keeper_will_restart_locked(struct mk_ctx *ctx)
 {
 	struct mk_keeper *k = mk_load_acquire(&ctx->keeper);
-	bool will;
 
 	if (!k || ctx->recovery == MK_RECOVERY_OFF || mk_load_seq(&k->stop))
 		return false;
+	return ctx->recovery != MK_RECOVERY_ONCE || !k->restarts;
+}
+
+bool mk_keeper_will_restart(struct mk_ctx *ctx)
+{
+	bool will;
+
 	pthread_mutex_lock(&ctx->error_lock);
-	will = ctx->recovery != MK_RECOVERY_ONCE || !k->restarts;
+	will = mk_keeper_will_restart_locked(ctx);
 	pthread_mutex_unlock(&ctx->error_lock);
 	return will;
 }
@@ -136,6 +142,18 @@ static void give_up(struct mk_keeper *k)
 	pthread_mutex_unlock(&ctx->lock);
 }
 
+/* Is it for us to bring it back? Without the lock RETURNING may be somebody's
+ * mk_ctx_recover(), which is not to cost a restart of the budget. */
+static bool is_ours(struct mk_ctx *ctx)
+{
+	bool ours;
+
+	pthread_mutex_lock(&ctx->lock);
+	ours = mk_load_acquire(&ctx->lost) == MK_RETURNING;
+	pthread_mutex_unlock(&ctx->lock);
+	return ours;
+}
+
 /* The context is lost and we are to bring it back, until it is or may not. */
 static void bring_back(struct mk_keeper *k)
 {
@@ -144,6 +162,8 @@ static void bring_back(struct mk_keeper *k)
 	int r;
 
 	do {
+		if (!is_ours(ctx))
+			break;
 		if (!budget_take(k, &delay)) {
 			give_up(k);
 			break;
@@ -225,7 +245,10 @@ void mk_keeper_stop(struct mk_ctx *ctx)
 
 	if (!k)
 		return;
+	/* a loss that is told from now on is nobody's to mend */
+	pthread_mutex_lock(&ctx->error_lock);
 	mk_store_seq(&k->stop, 1);
+	pthread_mutex_unlock(&ctx->error_lock);
 	mk_keeper_ring(ctx);
 	/* a new engine that does not answer must not hold us up */
 	if (mk_load_acquire(&ctx->lost) == MK_RETURNING)

@@ -22,8 +22,10 @@ void mk_keeper_free(struct mk_ctx *ctx);
 /* Something changed that it should look at. Any thread, no lock needed. */
 void mk_keeper_ring(struct mk_ctx *ctx);
 
-/* Would it bring a context back that is lost now? */
+/* Would it bring a context back that is lost now? The second is for who holds
+ * error_lock: until that is let go, the keeper is not stopped either. */
 bool mk_keeper_will_restart(struct mk_ctx *ctx);
+bool mk_keeper_will_restart_locked(struct mk_ctx *ctx);
 
 /* Since when the keeper sees a worker with this slot; 0: not known. */
 uint64_t mk_keeper_since(struct mk_ctx *ctx, uint32_t worker, uint32_t queue,

@@ -174,7 +174,7 @@ void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
 {
 	struct mk_loss_counts *c = &ctx->counts;
 	struct mk_error cause = *why;
-	bool back = mk_keeper_will_restart(ctx);
+	bool back;
 	uint64_t *by_cause[] = { &c->deaths, &c->crashes, &c->hangs };
 
 	/* the first of several: until it is over */
@@ -185,8 +185,10 @@ void mk_ctx_lost(struct mk_ctx *ctx, const struct mk_error *why)
 	mk_add_relaxed(&c->losses, 1);
 	mk_evidence_take(ctx, &cause);
 	mk_evidence_next(ctx);
-	/* both in one: who sees the one finds the other */
+	/* all in one: who sees the one finds the other, and a keeper that was
+	 * counted on is there */
 	pthread_mutex_lock(&ctx->error_lock);
+	back = mk_keeper_will_restart_locked(ctx);
 	ctx->losses++;
 	if (!ctx->first_error.code)
 		ctx->first_error = cause;

@@ -5,6 +5,8 @@
 
 #include <poll.h>
 
+#define AGAIN 10
+
 static void kill_worker(struct mk_ctx *ctx)
 {
 	uint64_t losses = rig_stats(ctx).losses, end;
@@ -103,8 +105,19 @@ static void once(void **state)
 	kill_worker(ctx);
 	assert_int_equal(mk_queue_wait(q, 1, SUPPORT_NS), -MK_EDEVLOST);
 	assert_int_equal(state_of(ctx), MK_CTX_LOST);
-	/* on purpose; that the policy begins anew is not tested here: a kill
-	 * right after was seen to find it used up, under ThreadSanitizer */
+	/* on purpose: the policy begins anew, each time, however late its
+	 * thread heard of the loss */
+	for (int i = 0; i < AGAIN; i++) {
+		uint64_t before = rig_stats(ctx).restarts;
+
+		assert_int_equal(mk_ctx_recover(ctx, SUPPORT_NS), 0);
+		kill_worker(ctx);
+		assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
+		rig_await_restarts(ctx, before + 2);
+		kill_worker(ctx);
+		assert_int_equal(mk_queue_wait(q, 1, SUPPORT_NS), -MK_EDEVLOST);
+		assert_int_equal(state_of(ctx), MK_CTX_LOST);
+	}
 	assert_int_equal(mk_ctx_recover(ctx, SUPPORT_NS), 0);
 	assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
 	support_queue_end(q);
@@ -296,7 +309,7 @@ static void destroyed(void **state)
 		assert_int_equal(support_children(), 0);
 	}
 	assert_int_equal(support_fds(), fds);
-	support_threads_are(threads);
+	support_threads_most(threads);
 }
 
 /* Workers that say nothing: what was claimed counts as begun, what was not

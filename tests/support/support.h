@@ -83,9 +83,9 @@ uint64_t support_header(uint16_t opcode, uint16_t tenant, uint8_t priority,
 unsigned support_fds(void);
 /* Threads of this process. */
 unsigned support_threads(void);
-/* Wait until there are so many: one that was joined may take a moment to be
- * gone. Or a failed test. */
-void support_threads_are(unsigned n);
+/* Wait until there are no more than those counted before: one that was joined
+ * may take a moment to be gone, when n was counted, too. Or a failed test. */
+void support_threads_most(unsigned n);
 /* Children of this process that were not reaped. */
 unsigned support_children(void);
 /* SIGKILL to each; how many. */
