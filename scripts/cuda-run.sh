@@ -9,11 +9,12 @@
 # with command, date, device and driver on top; results.json with the same and
 # every exit status; bench.json, bench.svg and soak-*.json.
 #
-# Parts, with their time limits: smoke (50 s), conformance (200), soak (70),
-# memcheck (45), racecheck (45), neighbour (75), bench (120); default: all of
-# these, under eleven minutes. And, when asked for: beside (the
-# caller's own memory and context, 30), tuning, quick (a short
-# bench, 60), sanitize (memcheck and racecheck of every operation, 300).
+# Parts, and how long they take on an H200 (limits are two to three times
+# that): smoke (20 s), conformance (200), soak (60), memcheck (25), racecheck
+# (25), neighbour (60), map (20), chaos (110), bench (110); default: all of
+# these, about eleven minutes. And, when asked for: beside (the
+# caller's own memory and context, 15), tuning, quick (a short
+# bench, 30), sanitize (memcheck and racecheck of every operation, 150).
 #
 # $MEGAKERNEL_RUN_SECONDS is another limit for every program.
 #
@@ -26,7 +27,7 @@ dir=$(cd "${1:?usage: cuda-run.sh DIR LOGS [part ...]}" && pwd)
 logs=${2:?usage: cuda-run.sh DIR LOGS [part ...]}
 shift 2
 [ $# -gt 0 ] || set -- smoke conformance soak memcheck racecheck neighbour \
-	bench
+	map chaos bench
 mkdir -p "$logs"
 logs=$(cd "$logs" && pwd)
 
@@ -78,7 +79,7 @@ one()
 
 smoke()
 {
-	one smoke-none 25 "$dir/tests/smoke" cuda none
+	one smoke-none 60 "$dir/tests/smoke" cuda none
 	cat "$logs/smoke-none.log"
 	one smoke-process 25 "$dir/tests/smoke" cuda process
 	grep -Ev '^(ok|     )' "$logs/smoke-process.log"
@@ -93,7 +94,7 @@ conformance()
 		conformance_modules conformance_work_flow conformance_made \
 		conformance_scans io_requests io_stream \
 		conformance_work_graphs; do
-		one "$test" 60 "$dir/tests/test_$test"
+		one "$test" 120 "$dir/tests/test_$test"
 		# no case at all is no failure to the program
 		grep -q 'OK \] cuda/' "$logs/$test.log" || {
 			echo "   no case ran on the device"
@@ -193,7 +194,7 @@ sanitize()
 neighbour()
 {
 	if "$dir/bin/megakernel" neighbour --help >/dev/null 2>&1; then
-		one neighbour 75 "$dir/bin/megakernel" neighbour
+		one neighbour 160 "$dir/bin/megakernel" neighbour
 		cat "$logs/neighbour.log"
 	else
 		echo "== neighbour: skipped, this program has no such command"
@@ -225,9 +226,48 @@ beside()
 
 bench()
 {
-	one bench 120 "$dir/bin/megakernel" bench --engine cuda \
+	one bench 300 "$dir/bin/megakernel" bench --engine cuda \
 		--save bench.json --svg bench.svg
 	cat "$logs/bench.log"
+}
+
+# 20,000 files of up to 40,000 bytes: the same lines as sha256sum.
+map()
+{
+	mkdir -p "$logs/tree"
+	awk -v dir="$logs/tree" 'BEGIN {
+		srand(11)
+		for (i = 0; i < 20000; i++) {
+			file = sprintf("%s/%05d", dir, i)
+			n = int(rand() * rand() * 20)
+			printf "%d", i > file
+			for (k = 0; k < n; k++)
+				printf "%2000d\n", i * k > file
+			close(file)
+		}
+	}'
+	(cd "$logs" && sha256sum tree/* >map-want)
+	for mode in none process; do
+		one "map-$mode" 60 "$dir/bin/megakernel" map sha256 \
+			--engine cuda --isolation "$mode" tree
+		# the order of answers is not that of the files
+		grep -v '^#' "$logs/map-$mode.log" | sort -k 2 |
+			cmp -s - "$logs/map-want" &&
+			echo "   20,000 lines as sha256sum's" || {
+			echo "   not the lines of sha256sum"
+			failed="$failed map-$mode-differs"
+		}
+		rm -f "$logs/map-$mode.log"
+	done
+	rm -rf "$logs/tree" "$logs/map-want"
+}
+
+chaos()
+{
+	one chaos 200 "$dir/bin/megakernel" chaos --engine cuda --seed 11 \
+		--faults 210 --seconds 150 --hang-ms 400 \
+		--kinds trap,illegal,hang,sigkill,restart,descriptors,socket
+	cat "$logs/chaos.log"
 }
 
 quick()
@@ -252,7 +292,8 @@ write_results()
 for part; do
 	case $part in
 	smoke | conformance | soak | memcheck | racecheck | sanitize | \
-		neighbour | beside | tuning | bench | quick) $part ;;
+		neighbour | map | chaos | beside | tuning | bench | quick)
+		$part ;;
 	*) echo "cuda-run.sh: no part is called $part" >&2; exit 2 ;;
 	esac
 done
