@@ -86,6 +86,22 @@ static struct mk_named read_block(const struct mk_ctx *ctx, uint32_t i,
 	return n;
 }
 
+/* A slot may be named by several workers: tiles of it, or what it made, ran
+ * on one and crash on another. What is known for sure outweighs what is not. */
+static void name_slot(struct mk_loss *loss, const struct mk_named *n)
+{
+	for (uint32_t i = 0; i < loss->count; i++) {
+		struct mk_named *had = &loss->named[i];
+
+		if (had->ticket != n->ticket || had->queue != n->queue)
+			continue;
+		if (n->suspect && had->code != MK_EFAULT)
+			*had = *n;
+		return;
+	}
+	loss->named[loss->count++] = *n;
+}
+
 static void take_worker(struct mk_ctx *ctx, uint32_t i)
 {
 	bool all = ctx->real->traits & MK_TRAIT_NAMES_ALL;
@@ -109,7 +125,7 @@ static void take_worker(struct mk_ctx *ctx, uint32_t i)
 	}
 	loss->attributed |= n.suspect;
 	loss->crashed |= n.code == MK_EFAULT;
-	loss->named[loss->count++] = n;
+	name_slot(loss, &n);
 }
 
 /* Nobody is known to have done it: everybody who ran is suspect. */

@@ -23,6 +23,18 @@ static const char made_source[] =
 	"	mk_fetch_add(mk_observable(task, 3), 1);\n"
 	"	return mk_await(task, args->ref, args->word, 1, args->opcode,\n"
 	"			args, sizeof(*args));\n"
+	"}\n"
+	/* all tiles are in hand at once, then one of them crashes */
+	"MK_HANDLER(meets, struct args)\n"
+	"{\n"
+	"	uint64_t *here = mk_observable(task, 4);\n"
+	"	mk_fetch_add(here, 1);\n"
+	"	while (mk_fetch_add(here, 0) < args->opcode)\n"
+	"		if (mk_cancelled(task))\n"
+	"			return -MK_ECANCELLED;\n"
+	"	if (mk_tile(task) == args->word)\n"
+	"		*(volatile int *)8 = 1;\n"
+	"	return 0;\n"
 	"}\n";
 
 struct args {
@@ -59,6 +71,38 @@ static void piece_crashes(void **state)
 	assert_int_equal(rig_word(q, 2), 1);
 	rig_await_restarts(ctx, 1);
 	assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
+	support_queue_end(q);
+	support_ctx_end(ctx);
+}
+
+/* Every worker has a tile of the slot when one crashes: whichever it is, that
+ * is what the slot ends with. */
+static void tile_crashes(void **state)
+{
+	struct mk_ctx *ctx = rig_ctx(MK_RECOVERY_BUDGET, 0);
+	struct mk_queue *q = support_queue(ctx, 16);
+	uint32_t module, tiles = 3; /* as many as workers */
+	struct args args = { .word = 0 };
+	struct mk_slot *slot;
+	uint16_t meets;
+
+	(void)state;
+	assert_int_equal(mk_module_load_source(ctx, "made.c", made_source, 0,
+					       &module), 0);
+	meets = (uint16_t)opcode(ctx, "meets");
+	for (uint32_t round = 0; round < 6; round++) {
+		args.word = round % tiles;
+		args.opcode = (round + 1) * tiles;
+		assert_int_equal(mk_queue_get_wait(q, 1, &slot, SUPPORT_NS),
+				 1);
+		mk_slot_init(slot, meets, round);
+		slot->tiles = (uint16_t)tiles;
+		memcpy(slot->bytes, &args, sizeof(args));
+		assert_int_equal(mk_queue_submit(q, slot, 1), 1);
+		assert_int_equal(support_reap(q).result, -MK_EFAULT);
+		rig_await_restarts(ctx, round + 1);
+	}
+	assert_int_equal(rig_stats(ctx).crashes, 6);
 	support_queue_end(q);
 	support_ctx_end(ctx);
 }
@@ -103,6 +147,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(piece_crashes),
+		cmocka_unit_test(tile_crashes),
 		cmocka_unit_test(killed_while_it_waits),
 	};
 
