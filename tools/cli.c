@@ -77,7 +77,8 @@ int cli_number(const char *command, const char *option, const char *text,
 	return 0;
 }
 
-int cli_isolation(const char *command, const char *text, uint32_t *out)
+/* "process" or "none". */
+static int take_isolation(const char *command, const char *text, uint32_t *out)
 {
 	if (!strcmp(text, "process")) {
 		*out = MK_ISOLATION_PROCESS;
@@ -91,6 +92,27 @@ int cli_isolation(const char *command, const char *text, uint32_t *out)
 		return -1;
 	}
 	return 0;
+}
+
+int cli_engine_option(const char *command, int c, struct cli_engine *e)
+{
+	uint64_t n;
+
+	switch (c) {
+	case CLI_OPT_ENGINE:
+		e->name = optarg;
+		return 0;
+	case CLI_OPT_WORKERS:
+		if (cli_number(command, "--workers", optarg, 1, 1024, &n))
+			return -1;
+		e->workers = (uint32_t)n;
+		return 0;
+	case CLI_OPT_ISOLATION:
+		return take_isolation(command, optarg, &e->isolation);
+	default:
+		cli_usage(command, NULL);
+		return -1;
+	}
 }
 
 uint32_t cli_cores(void)

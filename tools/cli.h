@@ -50,9 +50,6 @@ int cli_library_error(const char *command, const char *attempt, int code);
 int cli_number(const char *command, const char *option, const char *text,
 	       uint64_t min, uint64_t max, uint64_t *out);
 
-/* "process" or "none"; prints and returns -1 for anything else. */
-int cli_isolation(const char *command, const char *text, uint32_t *out);
-
 /* Cores that this process may use: 1 to 256. */
 uint32_t cli_cores(void);
 
@@ -75,5 +72,22 @@ struct cli_engine {
 	uint32_t isolation;
 	uint32_t workers;
 };
+
+/* The options for that, in a command's list; its own begin at CLI_OPT_OWN. */
+enum cli_option {
+	CLI_OPT_ENGINE = 256,
+	CLI_OPT_WORKERS,
+	CLI_OPT_ISOLATION,
+	CLI_OPT_OWN
+};
+
+#define CLI_ENGINE_OPTIONS \
+	{ "engine", required_argument, NULL, CLI_OPT_ENGINE }, \
+	{ "workers", required_argument, NULL, CLI_OPT_WORKERS }, \
+	{ "isolation", required_argument, NULL, CLI_OPT_ISOLATION }
+
+/* Take one of them, with optarg. Prints and returns -1 if its value is wrong,
+ * or c is no option that there is. */
+int cli_engine_option(const char *command, int c, struct cli_engine *e);
 
 #endif

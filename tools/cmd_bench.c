@@ -44,10 +44,7 @@ static const char help[] =
 	"  megakernel bench --json | jq '.own[].streaming.per_second'\n";
 
 enum {
-	OPT_ENGINE = 256,
-	OPT_WORKERS,
-	OPT_ISOLATION,
-	OPT_QUICK,
+	OPT_QUICK = CLI_OPT_OWN,
 	OPT_NO_PEERS,
 	OPT_JSON,
 	OPT_ONLY,
@@ -56,9 +53,7 @@ enum {
 };
 
 static const struct option options[] = {
-	{ "engine", required_argument, NULL, OPT_ENGINE },
-	{ "workers", required_argument, NULL, OPT_WORKERS },
-	{ "isolation", required_argument, NULL, OPT_ISOLATION },
+	CLI_ENGINE_OPTIONS,
 	{ "quick", no_argument, NULL, OPT_QUICK },
 	{ "no-peers", no_argument, NULL, OPT_NO_PEERS },
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -71,19 +66,7 @@ static const struct option options[] = {
 
 static int take_option(int c, struct bench_options *o)
 {
-	uint64_t n;
-
 	switch (c) {
-	case OPT_ENGINE:
-		o->engine.name = optarg;
-		return 0;
-	case OPT_WORKERS:
-		if (cli_number("bench", "--workers", optarg, 1, 256, &n))
-			return -1;
-		o->engine.workers = (uint32_t)n;
-		return 0;
-	case OPT_ISOLATION:
-		return cli_isolation("bench", optarg, &o->engine.isolation);
 	case OPT_QUICK:
 		o->quick = true;
 		return 0;
@@ -103,8 +86,7 @@ static int take_option(int c, struct bench_options *o)
 		o->svg = optarg;
 		return 0;
 	default:
-		cli_usage("bench", NULL);
-		return -1;
+		return cli_engine_option("bench", c, &o->engine);
 	}
 }
 

@@ -44,10 +44,7 @@ static const char help_tail[] =
 	"  megakernel chaos --seconds 60 --faults 100000 --json | jq .lost\n";
 
 enum {
-	OPT_ENGINE = 256,
-	OPT_WORKERS,
-	OPT_ISOLATION,
-	OPT_SEED,
+	OPT_SEED = CLI_OPT_OWN,
 	OPT_FAULTS,
 	OPT_SECONDS,
 	OPT_KINDS,
@@ -61,9 +58,7 @@ enum {
 };
 
 static const struct option options[] = {
-	{ "engine", required_argument, NULL, OPT_ENGINE },
-	{ "workers", required_argument, NULL, OPT_WORKERS },
-	{ "isolation", required_argument, NULL, OPT_ISOLATION },
+	CLI_ENGINE_OPTIONS,
 	{ "seed", required_argument, NULL, OPT_SEED },
 	{ "faults", required_argument, NULL, OPT_FAULTS },
 	{ "seconds", required_argument, NULL, OPT_SECONDS },
@@ -95,11 +90,6 @@ static int take_number(int c, struct chaos_options *o)
 	uint64_t n;
 
 	switch (c) {
-	case OPT_WORKERS:
-		if (cli_number("chaos", "--workers", optarg, 1, 1024, &n))
-			return -1;
-		o->engine.workers = (uint32_t)n;
-		return 0;
 	case OPT_SEED:
 		return cli_number("chaos", "--seed", optarg, 0, UINT64_MAX,
 				  &o->seed);
@@ -120,12 +110,6 @@ static int take_number(int c, struct chaos_options *o)
 static int take_option(int c, struct chaos_options *o)
 {
 	switch (c) {
-	case OPT_ENGINE:
-		o->engine.name = optarg;
-		return 0;
-	case OPT_ISOLATION:
-		return cli_isolation("chaos", optarg, &o->engine.isolation);
-	case OPT_WORKERS:
 	case OPT_SEED:
 	case OPT_FAULTS:
 	case OPT_SECONDS:
@@ -153,8 +137,7 @@ static int take_option(int c, struct chaos_options *o)
 		o->be_caller = optarg;
 		return 0;
 	default:
-		cli_usage("chaos", NULL);
-		return -1;
+		return cli_engine_option("chaos", c, &o->engine);
 	}
 }
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "map_run.h"
 
 static const char help[] =
@@ -44,19 +43,14 @@ static const char help[] =
 	"lost: then lines are missing, and a message says how many.\n";
 
 enum {
-	OPT_ENGINE = 256,
-	OPT_WORKERS,
-	OPT_READERS,
-	OPT_ISOLATION,
+	OPT_READERS = CLI_OPT_OWN,
 	OPT_JSON,
 	OPT_STATS
 };
 
 static const struct option options[] = {
-	{ "engine", required_argument, NULL, OPT_ENGINE },
-	{ "workers", required_argument, NULL, OPT_WORKERS },
+	CLI_ENGINE_OPTIONS,
 	{ "readers", required_argument, NULL, OPT_READERS },
-	{ "isolation", required_argument, NULL, OPT_ISOLATION },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "help", no_argument, NULL, 'h' },
@@ -68,21 +62,12 @@ static int take_option(int c, struct map_options *o)
 	uint64_t n;
 
 	switch (c) {
-	case OPT_ENGINE:
-		o->engine.name = optarg;
-		return 0;
-	case OPT_WORKERS:
-		if (cli_number("map", "--workers", optarg, 1, 1024, &n))
-			return -1;
-		o->engine.workers = (uint32_t)n;
-		return 0;
 	case OPT_READERS:
-		if (cli_number("map", "--readers", optarg, 1, 256, &n))
+		if (cli_number("map", "--readers", optarg, 1,
+			       CREW_THREADS_MAX, &n))
 			return -1;
 		o->readers = (uint32_t)n;
 		return 0;
-	case OPT_ISOLATION:
-		return cli_isolation("map", optarg, &o->engine.isolation);
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -90,8 +75,7 @@ static int take_option(int c, struct map_options *o)
 		o->stats = true;
 		return 0;
 	default:
-		cli_usage("map", NULL);
-		return -1;
+		return cli_engine_option("map", c, &o->engine);
 	}
 }
 
@@ -115,60 +99,41 @@ static int parse(int argc, char **argv, struct map_options *o)
 	return -1;
 }
 
-/* All threads but this one could be missing: this one can do it alone. */
-static void run_threads(struct map *m)
-{
-	pthread_t thread[256];
-	uint32_t started = 0;
-
-	while (started + 1 < m->threads &&
-	       !pthread_create(&thread[started], NULL, map_thread, m))
-		started++;
-	map_thread(m);
-	while (started)
-		pthread_join(thread[--started], NULL);
-}
-
 /* Say why it ended early; the exit status. */
 static int stopped_early(struct map *m)
 {
-	uint64_t left = m->tail - m->head;
+	uint64_t left = m->crew.tail - m->crew.head;
 
-	if (m->fatal == -EPIPE && m->out.error)
+	if (m->crew.fatal == -EPIPE && m->crew.out.error)
 		return CLI_SOME_FAILED; /* the reader of our lines has left */
-	if (m->out.error) {
-		cli_error("map", "%s", m->fatal_text);
+	if (m->crew.out.error) {
+		cli_error("map", "%s", m->crew.fatal_text);
 		return CLI_SOME_FAILED;
 	}
 	cli_error("map", "%s%s",
-		  m->fatal == -MK_EDEVLOST ? "the device was lost: " : "",
-		  m->fatal_text);
+		  m->crew.fatal == -MK_EDEVLOST ? "the device was lost: " : "",
+		  m->crew.fatal_text);
 	cli_error("map",
 		  "ended after %llu files; %llu more were begun, and "
 		  "%s have no line",
-		  (unsigned long long)m->files, (unsigned long long)left,
-		  m->walked ? "these" : "these and all later ones");
+		  (unsigned long long)m->crew.files, (unsigned long long)left,
+		  m->crew.walked ? "these" : "these and all later ones");
 	return CLI_USAGE;
 }
 
 static int run(struct map *m, char *const *paths, unsigned count)
 {
-	struct map_progress *progress;
 	int status = CLI_OK;
 
-	m->started_ns = mk_now_ns();
-	progress = map_progress_begin(m, paths, count);
-	run_threads(m);
-	m->ended_ns = mk_now_ns();
-	map_progress_end(progress);
-	if (!m->stop)
+	crew_run(&m->crew, paths, count);
+	if (!m->crew.stop)
 		map_print_end(m);
-	if (output_flush(&m->out) && !m->stop)
-		map_stop(m, -m->out.error, "standard output: %s",
-			 strerror(m->out.error));
-	if (m->stop)
+	if (output_flush(&m->crew.out) && !m->crew.stop)
+		crew_stop(&m->crew, -m->crew.out.error, "standard output: %s",
+			 strerror(m->crew.out.error));
+	if (m->crew.stop)
 		status = stopped_early(m);
-	else if (m->failed)
+	else if (m->crew.failed)
 		status = CLI_SOME_FAILED;
 	if (m->options->stats)
 		map_print_stats(m);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "scan_run.h"
 
 static const char help[] =
@@ -54,10 +53,7 @@ static const char help[] =
 	"understood of regular expressions: megakernel-scan(1).\n";
 
 enum {
-	OPT_ENGINE = 256,
-	OPT_WORKERS,
-	OPT_READERS,
-	OPT_ISOLATION,
+	OPT_READERS = CLI_OPT_OWN,
 	OPT_JSON,
 	OPT_STATS,
 	OPT_HELP
@@ -82,42 +78,13 @@ static const struct option options[] = {
 	{ "only-matching", no_argument, NULL, 'o' },
 	{ "with-filename", no_argument, NULL, 'H' },
 	{ "recursive", no_argument, NULL, 'r' },
-	{ "engine", required_argument, NULL, OPT_ENGINE },
-	{ "workers", required_argument, NULL, OPT_WORKERS },
+	CLI_ENGINE_OPTIONS,
 	{ "readers", required_argument, NULL, OPT_READERS },
-	{ "isolation", required_argument, NULL, OPT_ISOLATION },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
-
-static int take_engine(int c, struct scan_settings *o)
-{
-	uint64_t n;
-
-	switch (c) {
-	case OPT_ENGINE:
-		o->engine.name = optarg;
-		return 0;
-	case OPT_WORKERS:
-		if (cli_number("scan", "--workers", optarg, 1, 1024, &n))
-			return -1;
-		o->engine.workers = (uint32_t)n;
-		return 0;
-	case OPT_READERS:
-		if (cli_number("scan", "--readers", optarg, 1,
-			       SCAN_THREADS_MAX, &n))
-			return -1;
-		o->readers = (uint32_t)n;
-		return 0;
-	case OPT_ISOLATION:
-		return cli_isolation("scan", optarg, &o->engine.isolation);
-	default:
-		cli_usage("scan", NULL);
-		return -1;
-	}
-}
 
 static void take_style(struct scan_settings *o, enum scan_style style)
 {
@@ -128,6 +95,8 @@ static void take_style(struct scan_settings *o, enum scan_style style)
 
 static int take_option(int c, struct scan_settings *o, struct scan_patterns *p)
 {
+	uint64_t n;
+
 	switch (c) {
 	case 'G':
 		o->compile.syntax = SCAN_BASIC;
@@ -180,8 +149,14 @@ static int take_option(int c, struct scan_settings *o, struct scan_patterns *p)
 	case OPT_STATS:
 		o->stats = true;
 		return 0;
+	case OPT_READERS:
+		if (cli_number("scan", "--readers", optarg, 1,
+			       CREW_THREADS_MAX, &n))
+			return -1;
+		o->readers = (uint32_t)n;
+		return 0;
 	default:
-		return take_engine(c, o);
+		return cli_engine_option("scan", c, &o->engine);
 	}
 }
 
@@ -247,56 +222,36 @@ static int compile(const struct scan_patterns *p,
 	return -1;
 }
 
-/* All threads but this one could be missing: this one can do it alone. */
-static void run_threads(struct scan *s)
-{
-	struct scan_thread start[SCAN_THREADS_MAX];
-	pthread_t thread[SCAN_THREADS_MAX];
-	uint32_t started = 0;
-
-	for (uint32_t i = 0; i < s->threads; i++)
-		start[i] = (struct scan_thread){ s, i };
-	while (started + 1 < s->threads &&
-	       !pthread_create(&thread[started], NULL, scan_thread,
-			       &start[started]))
-		started++;
-	scan_thread(&start[started]);
-	while (started)
-		pthread_join(thread[--started], NULL);
-}
-
 /* Say why it ended early. */
 static void stopped_early(struct scan *s)
 {
-	if (!s->fatal)
+	if (!s->crew.fatal)
 		return; /* enough was seen */
-	if (s->fatal == -EPIPE && s->out.error)
+	if (s->crew.fatal == -EPIPE && s->crew.out.error)
 		return; /* the reader of our lines has left */
 	cli_error("scan", "%s%s",
-		  s->fatal == -MK_EDEVLOST ? "the device was lost: " : "",
-		  s->fatal_text);
-	if (!s->out.error)
+		  s->crew.fatal == -MK_EDEVLOST ? "the device was lost: " : "",
+		  s->crew.fatal_text);
+	if (!s->crew.out.error)
 		cli_error("scan",
 			  "ended after %llu files; what is printed is "
 			  "right, but not all",
-			  (unsigned long long)s->files);
+			  (unsigned long long)s->crew.files);
 }
 
-static int run(struct scan *s)
+static int run(struct scan *s, char *const *paths, unsigned count)
 {
-	s->started_ns = mk_now_ns();
-	run_threads(s);
-	if (output_flush(&s->out) && !s->stop)
-		scan_stop(s, -s->out.error, "standard output: %s",
-			  strerror(s->out.error));
-	s->ended_ns = mk_now_ns();
-	if (s->stop)
+	crew_run(&s->crew, paths, count);
+	if (output_flush(&s->crew.out) && !s->crew.stop)
+		crew_stop(&s->crew, -s->crew.out.error, "standard output: %s",
+			  strerror(s->crew.out.error));
+	if (s->crew.stop)
 		stopped_early(s);
 	if (s->settings->stats)
 		scan_print_stats(s);
 	if (s->settings->style == SCAN_STYLE_QUIET && s->selected)
 		return 0;
-	if ((s->stop && s->fatal) || s->failed)
+	if ((s->crew.stop && s->crew.fatal) || s->crew.failed)
 		return 2;
 	return s->selected ? 0 : 1;
 }
@@ -314,7 +269,7 @@ static int open_and_run(const struct scan_settings *o,
 		cli_error("scan", "no memory");
 	else if (!compile(p, o, &image, &bytes)) {
 		if (!scan_open(s, o, image, bytes, paths, count))
-			status = run(s);
+			status = run(s, paths, count);
 		scan_close(s);
 	}
 	free(image);

@@ -13,7 +13,7 @@
 int map_buffer_create(struct map *m, uint64_t bytes, uint32_t flags,
 		      mk_buffer_t *out)
 {
-	int r = mk_buffer_create(m->ctx, bytes, flags, out);
+	int r = mk_buffer_create(m->crew.ctx, bytes, flags, out);
 
 	if (r < 0)
 		return r;
@@ -33,12 +33,12 @@ int map_pool_open(struct map *m)
 	void *memory = NULL;
 	int r;
 
-	p->count = CHUNKS_A_THREAD * m->threads;
+	p->count = CHUNKS_A_THREAD * m->crew.threads;
 	/* files are read to where handlers find them, whatever the engine */
-	r = map_buffer_create(m, map_pool_bytes(m->threads), MK_BUFFER_HOST,
-			      &p->buffer);
+	r = map_buffer_create(m, map_pool_bytes(m->crew.threads),
+			      MK_BUFFER_HOST, &p->buffer);
 	if (r >= 0)
-		r = mk_buffer_map(m->ctx, p->buffer, &memory);
+		r = mk_buffer_map(m->crew.ctx, p->buffer, &memory);
 	if (r < 0)
 		return r;
 	p->memory = memory;

@@ -15,23 +15,6 @@
 
 static const char *const wc_names[3] = { "lines", "words", "bytes" };
 
-/* The name as it was given or found; m->path, or NULL without memory. */
-static const char *path_of(struct map *m, const struct map_record *rec)
-{
-	size_t need = walk_path(&rec->item, m->path, m->path_room) + 1;
-
-	if (need > m->path_room) {
-		char *path = realloc(m->path, need);
-
-		if (!path)
-			return NULL;
-		m->path = path;
-		m->path_room = need;
-		walk_path(&rec->item, path, need);
-	}
-	return m->path;
-}
-
 /* Copy the state area of a record and check what a handler left there. */
 static int result_of(struct map *m, const struct map_record *rec,
 		     struct mk_map_state *out)
@@ -82,7 +65,7 @@ static void put_text(struct output *o, const unsigned char *bytes, uint32_t n)
 static void print_sum(struct map *m, const struct map_record *rec,
 		      const struct mk_map_state *s, const char *path)
 {
-	struct output *o = &m->out;
+	struct output *o = &m->crew.out;
 
 	if (quote_sum_needed(path))
 		output_text(o, "\\");
@@ -109,8 +92,8 @@ static void print_sum(struct map *m, const struct map_record *rec,
 static void print_wc_columns(struct map *m, const uint64_t value[3])
 {
 	for (int i = 0; i < 3; i++)
-		output_format(&m->out, "%s%*llu", i ? " " : "", m->wc_width,
-			      (unsigned long long)value[i]);
+		output_format(&m->crew.out, "%s%*llu", i ? " " : "",
+			      m->wc_width, (unsigned long long)value[i]);
 }
 
 static void print_wc(struct map *m, const struct mk_map_state *s,
@@ -123,12 +106,12 @@ static void print_wc(struct map *m, const struct mk_map_state *s,
 		m->totals[i] += value[i];
 	}
 	print_wc_columns(m, value);
-	output_text(&m->out, " ");
+	output_text(&m->crew.out, " ");
 	if (strchr(path, '\n'))
-		quote_shell(&m->out, path);
+		quote_shell(&m->crew.out, path);
 	else
-		output_text(&m->out, path);
-	output_text(&m->out, "\n");
+		output_text(&m->crew.out, path);
+	output_text(&m->crew.out, "\n");
 }
 
 static json_t *json_hex(const struct mk_map_state *s)
@@ -168,39 +151,13 @@ static json_t *json_result(struct map *m, const struct map_record *rec,
 	}
 }
 
-/* Names that are not UTF-8 are told in hexadecimal. */
-static void json_path(json_t *line, const char *path)
-{
-	json_t *name = json_string(path);
-	size_t length = strlen(path);
-	char *hex;
-
-	if (name) {
-		json_object_set_new(line, "path", name);
-		return;
-	}
-	hex = malloc(2 * length + 1);
-	if (!hex)
-		return;
-	for (size_t i = 0; i < length; i++)
-		snprintf(hex + 2 * i, 3, "%02x", (unsigned char)path[i]);
-	json_object_set_new(line, "path_hex", json_string(hex));
-	free(hex);
-}
-
-static int put_json(const char *text, size_t bytes, void *out)
-{
-	output_put(out, text, bytes);
-	return 0;
-}
-
 static void print_json(struct map *m, const struct map_record *rec,
 		       const struct mk_map_state *s, const char *path, int code,
 		       const char *why)
 {
 	json_t *line = json_object(), *result;
 
-	json_path(line, path);
+	crew_json_text(line, "path", path, strlen(path));
 	json_object_set_new(line, "handler", json_string(m->name));
 	if (code) {
 		json_object_set_new(line, "error", json_string(why));
@@ -214,11 +171,7 @@ static void print_json(struct map *m, const struct map_record *rec,
 		else
 			json_object_set_new(line, "result_hex", json_hex(s));
 	}
-	if (!line || json_dump_callback(line, put_json, &m->out,
-					JSON_COMPACT | JSON_PRESERVE_ORDER))
-		map_stop(m, -ENOMEM, "JSON: no memory");
-	json_decref(line);
-	output_text(&m->out, "\n");
+	crew_json(&m->crew, line);
 }
 
 /* ---- a record ---------------------------------------------------------- */
@@ -253,19 +206,18 @@ static int failure(struct map *m, const struct map_record *rec,
 void map_print(struct map *m, struct map_record *rec)
 {
 	struct mk_map_state s = { 0 };
-	const char *path = path_of(m, rec);
+	const char *path;
 	char shown[512], why[256];
 	int code;
 
-	if (!path) {
-		map_stop(m, -ENOMEM, "no memory for a path");
+	if (!crew_path(&m->crew, &rec->item, 1))
 		return;
-	}
+	path = m->crew.path;
 	code = failure(m, rec, &s, why, sizeof(why));
 	if (code) {
 		cli_error("map", "%s: %s",
 			  quote_message(path, shown, sizeof(shown)), why);
-		mk_count(&m->failed, 1);
+		mk_count(&m->crew.failed, 1);
 	}
 	if (m->style == MAP_STYLE_JSON)
 		print_json(m, rec, &s, path, code, why);
@@ -274,8 +226,8 @@ void map_print(struct map *m, struct map_record *rec)
 	else if (!code ||
 		 (rec->error && rec->answered && m->style == MAP_STYLE_WC))
 		print_wc(m, &s, path); /* what was read is counted, as wc */
-	mk_count(&m->files, 1);
-	mk_count(&m->bytes, rec->bytes);
+	mk_count(&m->crew.files, 1);
+	mk_count(&m->crew.bytes, rec->bytes);
 }
 
 void map_print_end(struct map *m)
@@ -283,7 +235,7 @@ void map_print_end(struct map *m)
 	if (m->style != MAP_STYLE_WC || !m->wc_total)
 		return;
 	print_wc_columns(m, m->totals);
-	output_text(&m->out, " total\n");
+	output_text(&m->crew.out, " total\n");
 }
 
 /* ---- columns of wc ----------------------------------------------------- */

@@ -32,12 +32,12 @@ struct reader {
 /* Submit n parts, or as many as there is room for; how many. */
 static unsigned submit_some(struct map *m, const struct part *p, unsigned n)
 {
-	uint64_t generation = mk_load_acquire(&m->generation);
+	uint64_t generation = crew_generation(&m->crew);
 	struct mk_slot *slot;
-	int r = mk_queue_get(m->queue, n, &slot);
+	int r = mk_queue_get(m->crew.queue, n, &slot);
 
 	if (r == -EAGAIN) {
-		map_wait(m, generation);
+		crew_wait(&m->crew, generation);
 		return 0;
 	}
 	for (int i = 0; i < r; i++) {
@@ -45,17 +45,11 @@ static unsigned submit_some(struct map *m, const struct part *p, unsigned n)
 		memcpy(slot[i].bytes, &p[i].args, sizeof(p[i].args));
 	}
 	if (r > 0) {
-		/* before the slots can be reaped, so it never goes below 0 */
-		mk_add_relaxed(&m->in_flight, (uint64_t)r);
-		r = mk_queue_submit(m->queue, slot, (unsigned)r);
-	}
-	if (r == -MK_EDEVLOST) {
-		map_lost(m);
-		return 0;
+		crew_submits(&m->crew, (unsigned)r);
+		r = mk_queue_submit(m->crew.queue, slot, (unsigned)r);
 	}
 	if (r < 0) {
-		map_stop(m, r, "a slot could not be submitted: %s",
-			 mk_error_last()->text);
+		crew_not_submitted(&m->crew, r);
 		return 0;
 	}
 	return (unsigned)r;
@@ -70,11 +64,11 @@ static void flush(struct reader *r)
 		struct part *p = &r->part[i];
 		uint32_t last = p->args.flags & MK_MAP_LAST ? 1 : 0;
 
-		/* pairs with the load in land(), map_reap.c */
+		/* pairs with the load in map_land(), map_reap.c */
 		mk_store_release(&map_record(m, p->sequence)->flight,
 				 p->chunk << 1 | last);
 	}
-	while (done < r->parts && !map_stopped(m))
+	while (done < r->parts && !crew_stopped(&m->crew))
 		done += submit_some(m, &r->part[done], r->parts - done);
 	r->parts = 0;
 }
@@ -118,15 +112,15 @@ static uint32_t get_chunk(struct reader *r)
 	struct map *m = r->m;
 
 	for (;;) {
-		uint64_t generation = mk_load_acquire(&m->generation);
+		uint64_t generation = crew_generation(&m->crew);
 		uint32_t chunk = map_pool_get(&m->pool);
 
 		if (chunk != MAP_NO_CHUNK)
 			return chunk;
 		flush(r);
-		if (map_stopped(m))
+		if (crew_stopped(&m->crew))
 			return MAP_NO_CHUNK;
-		map_wait(m, generation);
+		crew_wait(&m->crew, generation);
 	}
 }
 
@@ -162,7 +156,7 @@ static void settle(struct map_record *rec, int error)
 {
 	if (error)
 		rec->error = error;
-	/* pairs with the load in print_ready() */
+	/* pairs with the load in count_done() */
 	mk_store_release(&rec->state, MAP_DONE);
 }
 
@@ -173,12 +167,13 @@ static void wait_part(struct reader *r, struct map_record *rec, uint32_t parts)
 
 	flush(r);
 	for (;;) {
-		uint64_t generation = mk_load_acquire(&m->generation);
+		uint64_t generation = crew_generation(&m->crew);
 
-		/* pairs with the store in land() */
-		if (mk_load_acquire(&rec->landed) == parts || map_stopped(m))
+		/* pairs with the store in map_land() */
+		if (mk_load_acquire(&rec->landed) == parts ||
+		    crew_stopped(&m->crew))
 			return;
-		map_wait(m, generation);
+		crew_wait(&m->crew, generation);
 	}
 }
 
@@ -219,7 +214,7 @@ static void stream(struct reader *r, uint64_t sequence, int fd)
 		}
 		leave_chunk(r);
 		r->chunk = next;
-		if (flags & MK_MAP_LAST || map_stopped(m))
+		if (flags & MK_MAP_LAST || crew_stopped(&m->crew))
 			return;
 		bytes = got;
 		flags = 0;
@@ -301,79 +296,37 @@ static void clear_states(struct map *m, uint64_t first, unsigned n)
 	if (!m->states_away || first + n <= MAP_WINDOW)
 		return;
 	for (; n && !r; n -= piece, index = 0, piece = n)
-		r = mk_buffer_write(m->ctx, m->states,
+		r = mk_buffer_write(m->crew.ctx, m->states,
 				    (uint64_t)index * MK_MAP_STATE_BYTES, zeros,
 				    (uint64_t)piece * MK_MAP_STATE_BYTES);
 	if (r)
-		map_stop(m, r, "states could not be cleared: %s",
+		crew_stop(&m->crew, r, "states could not be cleared: %s",
 			 mk_error_last()->text);
 }
 
-/* Take up to `want` files off the walk. 0: none are left; -EAGAIN: the window
- * is full. */
-static int take_batch(struct map *m, unsigned want, uint64_t *first)
+void map_work(struct crew *crew, uint32_t thread)
 {
-	uint64_t room;
-	int n = 0, r = 1;
+	struct map *m = map_of(crew);
+	struct reader r = { .m = m, .chunk = MAP_NO_CHUNK, .batch = 1 };
 
-	pthread_mutex_lock(&m->walk_lock);
-	/* pairs with the store in print_ready(): the record is free */
-	room = MAP_WINDOW - (m->tail - mk_load_acquire(&m->head));
-	if (want > room)
-		want = (unsigned)room;
-	*first = m->tail;
-	while (n < (int)want && r > 0 && !m->walked) {
-		struct map_record *rec = map_record(m, m->tail + (unsigned)n);
-
-		memset(rec, 0, sizeof(*rec));
-		r = walk_next(&m->walk, &rec->item);
-		if (r > 0)
-			n++;
-	}
-	mk_store_release(&m->tail, m->tail + (unsigned)n);
-	if (r <= 0)
-		mk_store_release(&m->walked, 1);
-	pthread_mutex_unlock(&m->walk_lock);
-	if (r < 0)
-		map_stop(m, r, "walking: %s", mk_strerror(r));
-	return !want ? -EAGAIN : n;
-}
-
-static void wait_for_end(struct map *m)
-{
-	for (;;) {
-		uint64_t generation = mk_load_acquire(&m->generation);
-
-		if (map_stopped(m) || map_finished(m))
-			return;
-		map_wait(m, generation);
-	}
-}
-
-void *map_thread(void *map)
-{
-	struct reader r = { .m = map, .chunk = MAP_NO_CHUNK, .batch = 1 };
-	struct map *m = map;
-
-	while (!map_stopped(m)) {
-		uint64_t generation = mk_load_acquire(&m->generation);
+	(void)thread;
+	while (!crew_stopped(&m->crew)) {
+		uint64_t generation = crew_generation(&m->crew);
 		uint64_t first;
-		int n = take_batch(m, r.batch, &first);
+		int n = crew_take(crew, r.batch, &first);
 
 		if (n == -EAGAIN) {
-			map_wait(m, generation);
+			crew_wait(&m->crew, generation);
 			continue;
 		}
 		if (n <= 0)
 			break;
 		clear_states(m, first, (unsigned)n);
 		r.batch = r.batch < BATCH_MAX ? r.batch * 2 : BATCH_MAX;
-		for (int i = 0; i < n && !map_stopped(m); i++)
+		for (int i = 0; i < n && !crew_stopped(&m->crew); i++)
 			take_file(&r, first + (unsigned)i);
 		flush(&r);
-		map_reap_try(m);
+		crew_reap_try(&m->crew);
 	}
 	leave_chunk(&r);
-	wait_for_end(m);
-	return NULL;
 }

@@ -15,14 +15,11 @@
 #ifndef MAP_RUN_H
 #define MAP_RUN_H
 
-#include <pthread.h>
-#include <stdbool.h>
+#include <stddef.h>
 
 #include <megakernel/map.h>
 
-#include "cli.h"
-#include "map_walk.h"
-#include "output.h"
+#include "crew.h"
 
 #define MAP_WINDOW 16384u       /* files between walk and print; 2^n */
 #define MAP_CHUNK_BYTES 262144u /* most bytes of one slot */
@@ -74,16 +71,14 @@ struct map_options {
 };
 
 struct map {
+	struct crew crew;
 	const struct map_options *options;
-	struct mk_ctx *ctx;
-	struct mk_queue *queue;
 	char name[MK_HANDLER_NAME_BYTES]; /* of the handler */
 	uint16_t opcode;
 	uint32_t text; /* MK_MAP_UTF8, MK_MAP_POSIX: for the handler */
 	enum map_style style;
 	int wc_width;       /* of a column */
 	bool wc_total;
-	uint32_t threads;
 
 	struct map_record *window;
 	mk_buffer_t states;
@@ -92,34 +87,16 @@ struct map {
 			   * for them to lie behind a bus */
 	struct map_pool pool;
 
-	pthread_mutex_t walk_lock;
-	struct walk walk;
-	uint32_t walked;    /* 1: nothing is left; store-release */
-	uint64_t tail;      /* records taken; store-release */
-
-	/* the reaper's, under reap_lock, but for what others load */
-	pthread_mutex_t reap_lock;
-	pthread_cond_t reap_cond;
-	uint64_t generation; /* passes that changed something; atomic */
-	uint64_t in_flight;  /* slots submitted, not reaped; atomic */
-	uint32_t sleepers;   /* on reap_cond; read-modify-write only */
-	uint64_t head;       /* records printed; store-release */
-	struct output out;
-	bool out_tty;        /* lines are to be seen at once */
-	char *path;          /* room for a path */
-	size_t path_room;
 	uint64_t totals[3];
-	uint64_t files, failed, bytes; /* atomic */
 	uint64_t results;   /* state areas read */
 	uint64_t allocated; /* bytes of the buffers made */
 	uint32_t allocations;
-
-	uint32_t stop;       /* a thread saw that going on is pointless */
-	int fatal;           /* negated code that ended it; under stop_lock */
-	char fatal_text[1024];
-	pthread_mutex_t stop_lock;
-	uint64_t started_ns, ended_ns;
 };
+
+static inline struct map *map_of(struct crew *c)
+{
+	return (struct map *)((char *)c - offsetof(struct map, crew));
+}
 
 static inline struct map_record *map_record(struct map *m, uint64_t sequence)
 {
@@ -151,24 +128,14 @@ void map_pool_drop(struct map_pool *p, uint32_t chunk);
 
 /* ---- map_read.c -------------------------------------------------------- */
 
-/* Take part in the work until all is printed or stopped. */
-void *map_thread(void *map);
+/* A thread of the crew. */
+void map_work(struct crew *c, uint32_t thread);
 
 /* ---- map_reap.c -------------------------------------------------------- */
 
-/* Reap and print what is ready, if no other thread does. */
-void map_reap_try(struct map *m);
-/* Wait until something moved since `generation` was loaded. Every slot that
- * the caller wants moved must have been submitted. */
-void map_wait(struct map *m, uint64_t generation);
-/* Everything taken was printed and nothing is left. */
-bool map_finished(struct map *m);
-/* End early; the first code and text win. */
-void map_stop(struct map *m, int code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-/* End early: the device is lost, for the reason that the context keeps. */
-void map_lost(struct map *m);
-bool map_stopped(struct map *m);
+/* Of the crew, too. */
+void map_land(struct crew *c, const struct mk_completion *answer);
+unsigned map_print_ready(struct crew *c);
 
 /* ---- map_print.c ------------------------------------------------------- */
 
@@ -178,16 +145,6 @@ void map_print(struct map *m, struct map_record *rec);
 void map_print_end(struct map *m);
 /* The column width of wc for these files. 0 or -ENOMEM. */
 int map_measure(struct map *m, char *const *paths, unsigned count);
-
-/* ---- map_progress.c ---------------------------------------------------- */
-
-struct map_progress;
-
-/* A bar on stderr if that is a terminal of its own; else NULL, which
- * map_progress_end() takes. */
-struct map_progress *map_progress_begin(struct map *m, char *const *paths,
-					unsigned count);
-void map_progress_end(struct map_progress *p);
 
 /* ---- map_stats.c ------------------------------------------------------- */
 

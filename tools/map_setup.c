@@ -9,12 +9,8 @@
 
 #include "map_run.h"
 
-#define RING_ENTRIES 4096u /* slots in flight at most */
 #define STATE_BYTES ((uint64_t)MAP_WINDOW * MK_MAP_STATE_BYTES)
 #define SHARED_SPARE (16u << 20) /* queue, context block, and what splits */
-#define SPIN_NS 2000u /* the cores have better to do than spin */
-#define IDLE_NS 10000u
-#define IDLE_AWAY_NS 50000000u /* parking leaves no core to others there */
 #define HANDLERS_SHOWN 8u
 
 /* "FILE:NAME" or "FILE", FILE with the ending of a source or module file.
@@ -60,7 +56,7 @@ static unsigned module_handlers(struct map *m, uint32_t module,
 				size_t room)
 {
 	struct mk_handler_info all[MK_OPCODES];
-	int n = mk_handler_list(m->ctx, all, MK_OPCODES);
+	int n = mk_handler_list(m->crew.ctx, all, MK_OPCODES);
 	unsigned found = 0;
 	size_t used = 0;
 
@@ -86,13 +82,13 @@ static int load_handler(struct map *m, const char *spec, size_t length,
 	char names[512];
 	uint32_t module;
 	unsigned found;
-	int r = path ? mk_module_load(m->ctx, path, 0, &module) : -ENOMEM;
+	int r = path ? mk_module_load(m->crew.ctx, path, 0, &module) : -ENOMEM;
 
 	free(path);
 	if (r < 0)
 		return cli_library_error("map", spec, r), -1;
 	if (name) {
-		r = mk_handler_find(m->ctx, name, &h);
+		r = mk_handler_find(m->crew.ctx, name, &h);
 		if (r >= 0 && h.module == module)
 			return check_handler(m, &h);
 		cli_error("map", "%s: the file has no handler '%s'", spec,
@@ -123,7 +119,7 @@ static int find_handler(struct map *m, const char *spec)
 
 	if (length)
 		return load_handler(m, spec, length, name);
-	if (mk_handler_find(m->ctx, spec, &h) >= 0)
+	if (mk_handler_find(m->crew.ctx, spec, &h) >= 0)
 		return check_handler(m, &h);
 	cli_error("map",
 		  "there is no handler '%s'; built in are sha256, "
@@ -133,43 +129,15 @@ static int find_handler(struct map *m, const char *spec)
 	return -1;
 }
 
-static int open_context(struct map *m)
-{
-	const struct map_options *o = m->options;
-	struct mk_ctx_params params = {
-		.size = sizeof(params),
-		.engine = o->engine.name,
-		.isolation = o->engine.isolation,
-		.workers = o->engine.workers,
-		.idle_ns = IDLE_NS,
-		.shared_bytes = map_pool_bytes(m->threads) + SHARED_SPARE,
-	};
-	int r;
-
-	if (params.engine && strcmp(params.engine, "cpu") != 0)
-		params.idle_ns = IDLE_AWAY_NS;
-	r = mk_ctx_create(&params, &m->ctx);
-	if (r < 0)
-		return cli_library_error("map", "no engine", r), -1;
-	return 0;
-}
-
 static int open_memory(struct map *m)
 {
-	struct mk_queue_params params = {
-		.size = sizeof(params),
-		.entries = RING_ENTRIES,
-		.spin_ns = SPIN_NS,
-	};
 	void *memory = NULL;
-	int r = mk_queue_create(m->ctx, &params, &m->queue);
+	int r = map_buffer_create(m, STATE_BYTES, 0, &m->states);
 
-	if (r >= 0)
-		r = map_buffer_create(m, STATE_BYTES, 0, &m->states);
 	if (r >= 0)
 		r = map_pool_open(m);
 	if (r >= 0)
-		r = mk_buffer_map(m->ctx, m->states, &memory);
+		r = mk_buffer_map(m->crew.ctx, m->states, &memory);
 	m->states_away = r == -EOPNOTSUPP;
 	if (m->states_away) {
 		memory = malloc(STATE_BYTES);
@@ -201,61 +169,58 @@ static uint32_t text_flags(void)
 	return flags;
 }
 
-static void init_locks(struct map *m)
+static struct walk_item *place(struct crew *c, uint64_t sequence)
 {
-	pthread_condattr_t clock;
+	struct map_record *rec = map_record(map_of(c), sequence);
 
-	pthread_mutex_init(&m->pool.lock, NULL);
-	pthread_mutex_init(&m->walk_lock, NULL);
-	pthread_mutex_init(&m->reap_lock, NULL);
-	pthread_mutex_init(&m->stop_lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&m->reap_cond, &clock);
-	pthread_condattr_destroy(&clock);
+	memset(rec, 0, sizeof(*rec));
+	return &rec->item;
 }
+
+static const struct crew_ops ops = {
+	.name = "map",
+	.window = MAP_WINDOW,
+	.place = place,
+	.land = map_land,
+	.print = map_print_ready,
+	.work = map_work,
+};
 
 int map_open(struct map *m, const struct map_options *options,
 	     char *const *paths, unsigned count)
 {
 	memset(m, 0, sizeof(*m));
+	crew_init(&m->crew, &ops, options->readers);
 	m->options = options;
-	m->threads = options->readers;
-	init_locks(m);
-	output_init(&m->out, STDOUT_FILENO);
-	m->out_tty = isatty(STDOUT_FILENO);
-	if (open_context(m) || find_handler(m, options->handler) ||
-	    open_memory(m))
+	pthread_mutex_init(&m->pool.lock, NULL);
+	if (crew_connect(&m->crew, &options->engine,
+			 map_pool_bytes(options->readers) + SHARED_SPARE) ||
+	    find_handler(m, options->handler) || open_memory(m))
 		return -1;
 	m->style = options->json	      ? MAP_STYLE_JSON
 		   : m->opcode == MK_OP_COUNT ? MAP_STYLE_WC
 					      : MAP_STYLE_SUM;
 	if (m->opcode == MK_OP_COUNT)
 		m->text = text_flags();
-	if ((m->style == MAP_STYLE_WC && map_measure(m, paths, count) < 0) ||
-	    walk_init(&m->walk, paths, count) < 0) {
+	if (m->style == MAP_STYLE_WC && map_measure(m, paths, count) < 0) {
 		cli_error("map", "no memory to walk the directories");
 		return -1;
 	}
-	return 0;
+	return crew_walk(&m->crew, paths, count);
 }
 
 void map_close(struct map *m)
 {
-	/* all was answered, or what is left was given up */
-	mk_ctx_destroy(m->ctx, 1000000000u);
+	struct crew *c = &m->crew;
+
+	crew_disconnect(c);
 	if (m->window)
-		for (uint64_t i = m->head; i != m->tail; i++)
-			walk_release(&m->walk, &map_record(m, i)->item);
-	walk_free(&m->walk);
+		for (uint64_t i = c->head; i != c->tail; i++)
+			walk_release(&c->walk, &map_record(m, i)->item);
+	crew_close(c);
 	if (m->states_away)
 		free(m->state_memory);
 	free(m->window);
-	free(m->path);
 	map_pool_close(m);
 	pthread_mutex_destroy(&m->pool.lock);
-	pthread_mutex_destroy(&m->walk_lock);
-	pthread_mutex_destroy(&m->reap_lock);
-	pthread_mutex_destroy(&m->stop_lock);
-	pthread_cond_destroy(&m->reap_cond);
 }

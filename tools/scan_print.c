@@ -8,28 +8,16 @@
 #include "quote.h"
 #include "scan_run.h"
 
-/* The name as grep tells it, in s->path. False without memory. */
+/* The name as grep tells it, in s->crew.path. False without memory. */
 static bool find_path(struct scan *s, const struct scan_file *f)
 {
 	static const char standard[] = "(standard input)";
-	size_t need = walk_path(&f->item, s->path, s->path_room) + 1;
 
-	if (need < sizeof(standard))
-		need = sizeof(standard);
-	if (need > s->path_room) {
-		char *path = realloc(s->path, 2 * need);
-
-		if (!path) {
-			scan_stop(s, -ENOMEM, "no memory for a path");
-			return false;
-		}
-		s->path = path;
-		s->path_room = 2 * need;
-	}
-	walk_path(&f->item, s->path, s->path_room);
-	if (!f->item.dir && !strcmp(s->path, "-"))
-		memcpy(s->path, standard, sizeof(standard));
-	s->path_bytes = strlen(s->path);
+	if (!crew_path(&s->crew, &f->item, sizeof(standard)))
+		return false;
+	if (!f->item.dir && !strcmp(s->crew.path, "-"))
+		memcpy(s->crew.path, standard, sizeof(standard));
+	s->path_bytes = strlen(s->crew.path);
 	return true;
 }
 
@@ -46,49 +34,12 @@ static void put_number(struct output *o, uint64_t n)
 
 /* ---- JSON --------------------------------------------------------------- */
 
-static int put_json(const char *text, size_t bytes, void *out)
-{
-	output_put(out, text, bytes);
-	return 0;
-}
-
-/* Text, or hexadecimal under another name where it is not UTF-8. */
-static void json_text(json_t *line, const char *name, const void *text,
-		      size_t bytes)
-{
-	json_t *value = json_stringn(text, bytes);
-	const unsigned char *at = text;
-	char other[16], *hex;
-
-	if (value) {
-		json_object_set_new(line, name, value);
-		return;
-	}
-	hex = malloc(2 * bytes + 1);
-	if (!hex)
-		return;
-	for (size_t i = 0; i < bytes; i++)
-		snprintf(hex + 2 * i, 3, "%02x", at[i]);
-	snprintf(other, sizeof(other), "%s_hex", name);
-	json_object_set_new(line, other, json_string(hex));
-	free(hex);
-}
-
 static json_t *json_line(struct scan *s)
 {
 	json_t *line = json_object();
 
-	json_text(line, "path", s->path, s->path_bytes);
+	crew_json_text(line, "path", s->crew.path, s->path_bytes);
 	return line;
-}
-
-static void json_put(struct scan *s, json_t *line)
-{
-	if (!line || json_dump_callback(line, put_json, &s->out,
-					JSON_COMPACT | JSON_PRESERVE_ORDER))
-		scan_stop(s, -ENOMEM, "JSON: no memory");
-	json_decref(line);
-	output_text(&s->out, "\n");
 }
 
 /* ---- matches ------------------------------------------------------------ */
@@ -96,19 +47,19 @@ static void json_put(struct scan *s, json_t *line)
 static void print_match(struct scan *s, uint64_t offset,
 			const unsigned char *text, uint32_t bytes)
 {
-	struct output *o = &s->out;
+	struct output *o = &s->crew.out;
 	json_t *line;
 
 	if (s->settings->json) {
 		line = json_line(s);
 		json_object_set_new(line, "offset", cli_json_u64(offset));
 		json_object_set_new(line, "length", cli_json_u64(bytes));
-		json_text(line, "text", text, bytes);
-		json_put(s, line);
+		crew_json_text(line, "text", text, bytes);
+		crew_json(&s->crew, line);
 		return;
 	}
 	if (!s->settings->bare) {
-		output_put(o, s->path, s->path_bytes);
+		output_put(o, s->crew.path, s->path_bytes);
 		output_put(o, ":", 1);
 	}
 	put_number(o, offset);
@@ -129,12 +80,12 @@ static void tell_binary(struct scan *s, struct scan_file *f)
 	if (s->settings->json) {
 		line = json_line(s);
 		json_object_set_new(line, "binary", json_true());
-		json_put(s, line);
+		crew_json(&s->crew, line);
 		return;
 	}
-	output_flush(&s->out); /* where both streams are one file */
+	output_flush(&s->crew.out); /* where both streams are one file */
 	cli_error("scan", "%s: binary file matches",
-		  quote_message(s->path, shown, sizeof(shown)));
+		  quote_message(s->crew.path, shown, sizeof(shown)));
 }
 
 /* From which block on a file is binary: that of its first NUL. */
@@ -190,7 +141,7 @@ static void take_match(struct scan *s, struct scan_file *f,
 		break;
 	case SCAN_STYLE_QUIET:
 		s->selected = true;
-		scan_stop(s, 0, "a match was found");
+		crew_stop(&s->crew, 0, "a match was found");
 		break;
 	}
 	f->matches++;
@@ -236,14 +187,14 @@ int scan_print_piece(struct scan *s, struct scan_file *f,
 			break;
 		if (m.at < end || m.at > c->bytes ||
 		    m.bytes > c->bytes - m.at) {
-			scan_stop(s, -EBADMSG,
+			crew_stop(&s->crew, -EBADMSG,
 				  "the engine's answer makes no sense");
 			return 1;
 		}
 		end = m.at + m.bytes;
 		if (!f->enough)
 			take_match(s, f, c, p, &m);
-		if (scan_stopped(s))
+		if (crew_stopped(&s->crew))
 			return 1;
 	}
 	if (c->used < c->matches || c->next >= c->bytes)
@@ -253,7 +204,7 @@ int scan_print_piece(struct scan *s, struct scan_file *f,
 	if (c->next < limit && c->next < c->bytes)
 		return 0;
 done:
-	mk_add_relaxed(&s->bytes, p->bytes);
+	mk_add_relaxed(&s->crew.bytes, p->bytes);
 	return 1;
 }
 
@@ -279,16 +230,16 @@ static void print_error(struct scan *s, struct scan_file *f)
 			 mk_code_name(f->error), mk_strerror(f->error));
 	else
 		snprintf(why, sizeof(why), "%s", strerror(f->error));
-	mk_add_relaxed(&s->failed, 1);
+	mk_add_relaxed(&s->crew.failed, 1);
 	if (s->settings->json) {
 		line = json_line(s);
 		json_object_set_new(line, "error", json_string(why));
-		json_put(s, line);
+		crew_json(&s->crew, line);
 	}
 	if (s->settings->quiet_errors && f->error > 0)
 		return;
 	cli_error("scan", "%s: %s",
-		  quote_message(s->path, shown, sizeof(shown)), why);
+		  quote_message(s->crew.path, shown, sizeof(shown)), why);
 }
 
 void scan_print_end(struct scan *s, struct scan_file *f)
@@ -296,7 +247,7 @@ void scan_print_end(struct scan *s, struct scan_file *f)
 	enum scan_style style = s->settings->style;
 	json_t *line;
 
-	mk_add_relaxed(&s->files, 1);
+	mk_add_relaxed(&s->crew.files, 1);
 	s->matched += f->matches != 0;
 	s->selected |= f->matches != 0;
 	s->matches += f->matches;
@@ -314,21 +265,21 @@ void scan_print_end(struct scan *s, struct scan_file *f)
 		if (line) {
 			json_object_set_new(line, "lines",
 					    cli_json_u64(f->lines));
-			json_put(s, line);
+			crew_json(&s->crew, line);
 			return;
 		}
 		if (!s->settings->bare) {
-			output_put(&s->out, s->path, s->path_bytes);
-			output_put(&s->out, ":", 1);
+			output_put(&s->crew.out, s->crew.path, s->path_bytes);
+			output_put(&s->crew.out, ":", 1);
 		}
-		put_number(&s->out, f->lines);
-		output_put(&s->out, "\n", 1);
+		put_number(&s->crew.out, f->lines);
+		output_put(&s->crew.out, "\n", 1);
 	} else if (style == SCAN_STYLE_FILES && f->matches) {
 		if (s->settings->json) {
-			json_put(s, json_line(s));
+			crew_json(&s->crew, json_line(s));
 			return;
 		}
-		output_put(&s->out, s->path, s->path_bytes);
-		output_put(&s->out, "\n", 1);
+		output_put(&s->crew.out, s->crew.path, s->path_bytes);
+		output_put(&s->crew.out, "\n", 1);
 	}
 }

@@ -36,7 +36,7 @@ int scan_submit(struct scan *s, uint32_t chunk)
 	struct scan_chunk *c = &s->chunk[chunk];
 	struct mk_scan_args args = { 0 };
 	struct mk_slot *slot;
-	int r = mk_queue_get(s->queue, 1, &slot);
+	int r = mk_queue_get(s->crew.queue, 1, &slot);
 
 	if (r == -EAGAIN)
 		return r;
@@ -53,20 +53,12 @@ int scan_submit(struct scan *s, uint32_t chunk)
 		mk_slot_init(slot, MK_OP_SCAN, chunk);
 		memcpy(slot->bytes, &args, sizeof(args));
 		mk_store_release(&c->state, SCAN_BUSY);
-		/* before it can be reaped, so it never goes below 0 */
-		mk_add_relaxed(&s->in_flight, 1);
+		crew_submits(&s->crew, 1);
 		mk_add_relaxed(&s->chunks, 1);
-		r = mk_queue_submit(s->queue, slot, 1);
+		r = mk_queue_submit(s->crew.queue, slot, 1);
 	}
-	if (r == -MK_EDEVLOST) {
-		scan_lost(s);
-		return 0;
-	}
-	if (r < 0) {
-		scan_stop(s, r, "a slot could not be submitted: %s",
-			  mk_error_last()->text);
-		return 0;
-	}
+	if (r < 0)
+		crew_not_submitted(&s->crew, r);
 	return 0;
 }
 
@@ -81,11 +73,12 @@ static void flush(struct reader *r)
 	c = &s->chunk[r->chunk];
 	c->bytes = r->used;
 	for (;;) {
-		uint64_t generation = mk_load_acquire(&s->generation);
+		uint64_t generation = crew_generation(&s->crew);
 
-		if (scan_stopped(s) || scan_submit(s, r->chunk) != -EAGAIN)
+		if (crew_stopped(&s->crew) ||
+		    scan_submit(s, r->chunk) != -EAGAIN)
 			break;
-		scan_wait(s, generation);
+		crew_wait(&s->crew, generation);
 	}
 	r->chunk = SCAN_NO_CHUNK;
 	r->used = 0;
@@ -113,7 +106,7 @@ static uint32_t get_chunk(struct reader *r, uint32_t from, uint32_t to)
 	struct scan *s = r->s;
 
 	for (;;) {
-		uint64_t generation = mk_load_acquire(&s->generation);
+		uint64_t generation = crew_generation(&s->crew);
 		uint32_t chunk = find_free(r, from, to);
 
 		if (chunk != SCAN_NO_CHUNK) {
@@ -125,9 +118,9 @@ static uint32_t get_chunk(struct reader *r, uint32_t from, uint32_t to)
 			c->code = 0;
 			return chunk;
 		}
-		if (scan_stopped(s))
+		if (crew_stopped(&s->crew))
 			return SCAN_NO_CHUNK;
-		scan_wait(s, generation);
+		crew_wait(&s->crew, generation);
 	}
 }
 
@@ -157,7 +150,7 @@ static void add_piece(struct reader *r, const struct source *from,
 		c->text[r->used++] = '\n';
 	mk_add_relaxed(&c->unprinted, 1);
 	f->fifo[f->put & (SCAN_FIFO - 1)] = r->chunk << 8 | c->pieces++;
-	/* pairs with the load in print_ready(), scan_reap.c */
+	/* pairs with the load in print_file(), scan_reap.c */
 	mk_store_release(&f->put, f->put + 1);
 }
 
@@ -193,7 +186,7 @@ static void settle(struct scan_file *f, int error)
 {
 	if (error)
 		f->error = error;
-	/* pairs with the load in print_ready() */
+	/* pairs with the load in print_file() */
 	mk_store_release(&f->ended, 1);
 }
 
@@ -218,15 +211,15 @@ static int grow(struct reader *r, uint32_t used)
 
 	if (bytes > SCAN_LINE_MAX)
 		return -EFBIG;
-	e = mk_buffer_create(s->ctx, bytes, MK_BUFFER_HOST, &own);
+	e = mk_buffer_create(s->crew.ctx, bytes, MK_BUFFER_HOST, &own);
 	if (e >= 0)
-		e = mk_buffer_map(s->ctx, own, &text);
+		e = mk_buffer_map(s->crew.ctx, own, &text);
 	if (e < 0)
 		return e == -MK_EDEVLOST ? e : -EFBIG;
 	if (used)
 		memcpy(text, c->text, used);
 	if (c->own_bytes)
-		mk_buffer_destroy(s->ctx, c->own, UINT64_MAX);
+		mk_buffer_destroy(s->crew.ctx, c->own, UINT64_MAX);
 	c->own = own;
 	c->own_bytes = bytes;
 	c->text = text;
@@ -257,7 +250,7 @@ static int long_line(struct reader *r, struct source *from)
 		part = 0;
 		if (c->own_bytes - have < SCAN_READ + 2 * MK_SCAN_PAD)
 			e = grow(r, have);
-		if (e || scan_stopped(s))
+		if (e || crew_stopped(&s->crew))
 			return e ? e : -ECANCELED;
 		end = fill(from, c->text + have, SCAN_READ, &part);
 		whole = whole_lines(c->text + have, part);
@@ -303,7 +296,8 @@ static void stream(struct reader *r, struct source *from)
 	struct scan_file *f = scan_file(s, from->sequence);
 	int end = 0;
 
-	while (!end && !mk_load_relaxed(&f->enough) && !scan_stopped(s)) {
+	while (!end && !mk_load_relaxed(&f->enough) &&
+	       !crew_stopped(&s->crew)) {
 		unsigned char *text = s->chunk[r->chunk].text;
 		uint32_t whole = whole_lines(text, from->got);
 
@@ -319,7 +313,7 @@ static void stream(struct reader *r, struct source *from)
 		else
 			end = long_line(r, from);
 	}
-	if (end && from->got && !scan_stopped(s))
+	if (end && from->got && !crew_stopped(&s->crew))
 		add_piece(r, from, from->got, NULL);
 	if (end == -EFBIG)
 		f->long_line = from->offset;
@@ -413,72 +407,28 @@ static void take_file(struct reader *r, uint64_t sequence)
 
 /* ---- the thread -------------------------------------------------------- */
 
-/* Take up to `want` files off the walk. 0: none are left; -EAGAIN: the window
- * is full. */
-static int take_batch(struct scan *s, unsigned want, uint64_t *first)
+void scan_work(struct crew *crew, uint32_t thread)
 {
-	uint64_t room;
-	int n = 0, r = 1;
-
-	pthread_mutex_lock(&s->walk_lock);
-	/* pairs with the store in print_ready(): the file's place is free */
-	room = SCAN_WINDOW - (s->tail - mk_load_acquire(&s->head));
-	if (want > room)
-		want = (unsigned)room;
-	*first = s->tail;
-	while (n < (int)want && r > 0 && !s->walked) {
-		struct scan_file *f = scan_file(s, s->tail + (unsigned)n);
-
-		memset(f, 0, sizeof(*f));
-		r = walk_next(&s->walk, &f->item);
-		if (r > 0)
-			n++;
-	}
-	mk_store_release(&s->tail, s->tail + (unsigned)n);
-	if (r <= 0)
-		mk_store_release(&s->walked, 1);
-	pthread_mutex_unlock(&s->walk_lock);
-	if (r < 0)
-		scan_stop(s, r, "walking: %s", mk_strerror(r));
-	return !want ? -EAGAIN : n;
-}
-
-static void wait_for_end(struct scan *s)
-{
-	for (;;) {
-		uint64_t generation = mk_load_acquire(&s->generation);
-
-		if (scan_stopped(s) || scan_finished(s))
-			return;
-		scan_wait(s, generation);
-	}
-}
-
-void *scan_thread(void *thread)
-{
-	struct scan_thread *t = thread;
-	struct scan *s = t->scan;
-	struct reader r = { .s = s, .first = t->index * (s->chunks_each + 1),
+	struct scan *s = scan_of(crew);
+	struct reader r = { .s = s, .first = thread * (s->chunks_each + 1),
 			    .chunk = SCAN_NO_CHUNK, .batch = 1 };
 
-	while (!scan_stopped(s)) {
-		uint64_t generation = mk_load_acquire(&s->generation);
+	while (!crew_stopped(&s->crew)) {
+		uint64_t generation = crew_generation(&s->crew);
 		uint64_t first;
-		int n = take_batch(s, r.batch, &first);
+		int n = crew_take(crew, r.batch, &first);
 
 		if (n == -EAGAIN) {
 			flush(&r);
-			scan_wait(s, generation);
+			crew_wait(&s->crew, generation);
 			continue;
 		}
 		if (n <= 0)
 			break;
 		r.batch = r.batch < BATCH_MAX ? r.batch * 2 : BATCH_MAX;
-		for (int i = 0; i < n && !scan_stopped(s); i++)
+		for (int i = 0; i < n && !crew_stopped(&s->crew); i++)
 			take_file(&r, first + (unsigned)i);
-		scan_reap_try(s);
+		crew_reap_try(&s->crew);
 	}
 	flush(&r);
-	wait_for_end(s);
-	return NULL;
 }

@@ -19,12 +19,9 @@
 #ifndef SCAN_RUN_H
 #define SCAN_RUN_H
 
-#include <pthread.h>
-#include <stdbool.h>
+#include <stddef.h>
 
-#include "cli.h"
-#include "map_walk.h"
-#include "output.h"
+#include "crew.h"
 #include "scan/scan_compile.h"
 
 #define SCAN_WINDOW 16384u          /* files between walk and print; 2^n */
@@ -41,7 +38,6 @@
 #define SCAN_ROOM 2046u             /* matches that a slot may leave */
 #define SCAN_RESULT_BYTES (16u + 8u * SCAN_ROOM)
 #define SCAN_LINE_MAX (1u << 28)    /* bytes of a line, about */
-#define SCAN_THREADS_MAX 256u
 #define SCAN_NO_CHUNK UINT32_MAX
 
 /* A file on its way, from the walk to its last line. */
@@ -113,13 +109,11 @@ struct scan_settings {
 };
 
 struct scan {
+	struct crew crew;
 	const struct scan_settings *settings;
 	const void *image;
 	size_t image_bytes;
-	struct mk_ctx *ctx;
-	struct mk_queue *queue;
 	mk_buffer_t image_buffer, pool, results;
-	uint32_t threads;
 	uint32_t flags; /* of a slot */
 
 	struct scan_file *window;
@@ -128,36 +122,21 @@ struct scan {
 	struct scan_chunk *chunk;
 	uint32_t chunks_each;
 
-	pthread_mutex_t walk_lock;
-	struct walk walk;
-	uint32_t walked;    /* 1: nothing is left; store-release */
-	uint64_t tail;      /* files taken; store-release */
 	uint64_t output_dev, output_ino; /* a file that stdout goes to */
 	bool output_is_file;
 
 	/* the printer's, under reap_lock, but for what others load */
-	pthread_mutex_t reap_lock;
-	pthread_cond_t reap_cond;
-	uint64_t generation; /* passes that changed something; atomic */
-	uint64_t in_flight;  /* slots submitted, not reaped; atomic */
-	uint32_t sleepers;   /* on reap_cond; read-modify-write only */
-	uint64_t head;       /* files printed; store-release */
-	struct output out;
-	bool out_tty;
-	char *path;
-	size_t path_room, path_bytes;
-	uint64_t files, failed, bytes; /* atomic */
+	size_t path_bytes;             /* of crew.path */
 	uint64_t chunks, again;        /* slots; of these, for want of room */
 	uint64_t matched;              /* files with a line that matches */
 	uint64_t matches, lines;       /* printed or counted */
 	bool selected;                 /* a line matches somewhere */
-
-	uint32_t stop;      /* a thread saw that going on is pointless */
-	int fatal;          /* code that ended it, 0: enough was seen */
-	char fatal_text[1024];
-	pthread_mutex_t stop_lock;
-	uint64_t started_ns, ended_ns;
 };
+
+static inline struct scan *scan_of(struct crew *c)
+{
+	return (struct scan *)((char *)c - offsetof(struct scan, crew));
+}
 
 static inline struct scan_file *scan_file(struct scan *s, uint64_t sequence)
 {
@@ -189,29 +168,17 @@ void scan_close(struct scan *s);
 
 /* ---- scan_read.c ------------------------------------------------------- */
 
-/* Take part in the work until all is printed or stopped: struct
- * scan_thread. */
-struct scan_thread {
-	struct scan *scan;
-	uint32_t index;
-};
-void *scan_thread(void *thread);
+/* A thread of the crew. */
+void scan_work(struct crew *c, uint32_t thread);
 
 /* Submit a chunk from its `next` on; -EAGAIN: the ring is full. */
 int scan_submit(struct scan *s, uint32_t chunk);
 
 /* ---- scan_reap.c ------------------------------------------------------- */
 
-void scan_reap_try(struct scan *s);
-/* Wait until something moved since `generation` was loaded. What the caller
- * wants moved must have been submitted. */
-void scan_wait(struct scan *s, uint64_t generation);
-bool scan_finished(struct scan *s);
-/* End early; the first code and text win. Code 0: nothing is wrong. */
-void scan_stop(struct scan *s, int code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-void scan_lost(struct scan *s);
-bool scan_stopped(struct scan *s);
+/* Of the crew, too. */
+void scan_land(struct crew *c, const struct mk_completion *answer);
+unsigned scan_print_ready(struct crew *c);
 
 /* ---- scan_print.c ------------------------------------------------------ */
 

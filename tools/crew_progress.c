@@ -9,13 +9,13 @@
 
 #include "base/clock.h"
 #include "base/order.h"
-#include "map_run.h"
+#include "crew.h"
 
 #define PAINT_NS 100000000u
 #define BAR_MAX 40
 
-struct map_progress {
-	struct map *m;
+struct crew_progress {
+	struct crew *c;
 	char *const *paths;
 	unsigned count;
 	uint64_t found; /* files counted so far */
@@ -35,12 +35,12 @@ static unsigned columns(void)
 	return size.ws_col;
 }
 
-static void paint(struct map_progress *p)
+static void paint(struct crew_progress *p)
 {
-	struct map *m = p->m;
-	uint64_t done = mk_load_relaxed(&m->files);
-	uint64_t bytes = mk_load_relaxed(&m->bytes);
-	double seconds = (double)(mk_now_ns() - m->started_ns) / 1e9;
+	struct crew *c = p->c;
+	uint64_t done = mk_load_relaxed(&c->files);
+	uint64_t bytes = mk_load_relaxed(&c->bytes);
+	double seconds = (double)(mk_now_ns() - c->started_ns) / 1e9;
 	uint64_t all = p->found > done ? p->found : done;
 	int full = all ? (int)(done * BAR_MAX / all) : 0;
 	char bar[BAR_MAX + 1], line[256];
@@ -50,16 +50,27 @@ static void paint(struct map_progress *p)
 	bar[BAR_MAX] = 0;
 	if (!p->counted)
 		bar[0] = 0;
-	snprintf(line, sizeof(line), "%s%s%s %llu/%llu%s files  %.0f MB/s",
+	snprintf(line, sizeof(line),
+		 "%s%s%s %llu/%llu%s files  %.0f MB  %.0f MB/s",
 		 p->counted ? "[" : "", bar, p->counted ? "]" : "",
 		 (unsigned long long)done, (unsigned long long)all,
-		 p->counted ? "" : "+",
+		 p->counted ? "" : "+", (double)bytes / 1e6,
 		 seconds > 0 ? (double)bytes / 1e6 / seconds : 0.0);
 	dprintf(STDERR_FILENO, "\r%.*s\033[K", (int)columns() - 1, line);
 }
 
+static bool has_ended(struct crew_progress *p)
+{
+	bool ending;
+
+	pthread_mutex_lock(&p->lock);
+	ending = p->ending;
+	pthread_mutex_unlock(&p->lock);
+	return ending;
+}
+
 /* False once the end has come. */
-static bool nap(struct map_progress *p)
+static bool nap(struct crew_progress *p)
 {
 	struct timespec at;
 	uint64_t until;
@@ -79,17 +90,19 @@ static bool nap(struct map_progress *p)
 
 static void *progress_thread(void *arg)
 {
-	struct map_progress *p = arg;
+	struct crew_progress *p = arg;
 	uint64_t next = mk_now_ns() + PAINT_NS;
 	struct walk_item item;
 	struct walk walk;
 
 	if (!walk_init(&walk, p->paths, p->count)) {
-		while (walk_next(&walk, &item) > 0 && !map_stopped(p->m)) {
+		while (walk_next(&walk, &item) > 0) {
 			walk_release(&walk, &item);
 			p->found++;
 			if (p->found % 256 || mk_now_ns() < next)
 				continue;
+			if (has_ended(p) || crew_stopped(p->c))
+				break;
 			paint(p);
 			next = mk_now_ns() + PAINT_NS;
 		}
@@ -115,10 +128,10 @@ static bool wanted(void)
 	       out.st_rdev != err.st_rdev;
 }
 
-struct map_progress *map_progress_begin(struct map *m, char *const *paths,
-					unsigned count)
+struct crew_progress *crew_progress_begin(struct crew *c, char *const *paths,
+					  unsigned count)
 {
-	struct map_progress *p;
+	struct crew_progress *p;
 	pthread_condattr_t clock;
 
 	if (!wanted())
@@ -126,7 +139,7 @@ struct map_progress *map_progress_begin(struct map *m, char *const *paths,
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
-	p->m = m;
+	p->c = c;
 	p->paths = paths;
 	p->count = count;
 	pthread_mutex_init(&p->lock, NULL);
@@ -142,7 +155,7 @@ struct map_progress *map_progress_begin(struct map *m, char *const *paths,
 	return NULL;
 }
 
-void map_progress_end(struct map_progress *p)
+void crew_progress_end(struct crew_progress *p)
 {
 	if (!p)
 		return;
