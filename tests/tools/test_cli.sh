@@ -17,8 +17,11 @@ for command in info map bench chaos neighbour compile postmortem; do
 	# what the help names is taken, and the other way round
 	for option in $(grep -o -e '^  --[a-z-]*' -e ', --[a-z-]*' help |
 		tr -d ' ,'); do
-		grep -aqF -e "\"${option#--}\"" \
-			"$here/../../tools/cmd_$command.c" ||
+		source=$here/../../tools/cmd_$command.c
+		grep -aqF -e "\"${option#--}\"" "$source" ||
+			{ grep -aq CLI_ENGINE_OPTIONS "$source" &&
+			grep -aqF -e "\"${option#--}\"" \
+				"$here/../../tools/cli.h"; } ||
 			fail "$command has no option $option"
 	done
 done
@@ -56,20 +59,5 @@ if [ -w /dev/full ]; then
 			> /dev/full 2> err
 		has err "No space left on device" "$command > /dev/full"
 	done
-fi
-
-# a bar on a terminal's stderr, none in a pipe, none beside the lines
-echo 1 > file
-mk map sha256 file > got 2> err
-none err "no bar in a pipe"
-if command -v script > /dev/null; then
-	script -qec "\"$MEGAKERNEL\" map sha256 file > out" typescript \
-		> /dev/null
-	has typescript "$(printf '\r\033[K')" "a bar on a terminal"
-	same got out "lines beside a bar"
-	script -qec "\"$MEGAKERNEL\" map sha256 file" typescript > /dev/null
-	grep -aqF "$(printf '\033')" typescript &&
-		fail "a bar among the lines"
-	has typescript "$(cut -c 1-64 < got)" "lines on a terminal"
 fi
 finish
