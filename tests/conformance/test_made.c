@@ -43,6 +43,19 @@ static const char source[] =
 	"	mk_value(task, sum);\n"
 	"	return 7;\n"
 	"}\n"
+	/* each counts itself, then waits for the host */
+	"MK_HANDLER(until, struct at)\n"
+	"{\n"
+	"	uint64_t *w = mk_write(task, args->ref, 512);\n"
+	"	uint64_t *go = mk_observable(task, args->word);\n"
+	"	if (!w)\n"
+	"		return mk_fail(task);\n"
+	"	if (mk_lane(task) == 0)\n"
+	"		mk_fetch_add(&w[0], 1);\n"
+	"	while (!mk_load(go))\n"
+	"		mk_progress(task);\n"
+	"	return 6;\n"
+	"}\n"
 	/* tile n fails */
 	"MK_HANDLER(fails, struct at)\n"
 	"{\n"
@@ -560,6 +573,36 @@ static void late(struct conform *c)
 	made_end(&m);
 }
 
+/* A deadline passes when some of the tiles have run: the slot did begin. */
+static void late_tiles(struct conform *c)
+{
+	struct mk_slot *slot;
+	struct made m;
+	uint64_t late_ns;
+
+	made_begin(&m, c, MK_MADE_STEAL, 0, 2);
+	for (unsigned lap = 0; lap < 4; lap++) {
+		clear(&m);
+		m.at.word = 1 + lap;
+		assert_int_equal(mk_queue_get_wait(m.q, 1, &slot, SUPPORT_NS),
+				 1);
+		assert_int_equal(mk_queue_fill(m.q, slot,
+					       (uint16_t)opcode(&m, "until"),
+					       9, &m.at, sizeof(m.at)), 0);
+		slot->tiles = UINT16_MAX;
+		late_ns = support_now() + 200 * SUPPORT_MS;
+		assert_int_equal(mk_slot_deadline(m.q, slot, late_ns), 0);
+		assert_int_equal(mk_queue_submit(m.q, slot, 1), 1);
+		while (support_now() < late_ns + 5 * SUPPORT_MS)
+			support_sleep(SUPPORT_MS);
+		assert_int_equal(mk_queue_set_observable(m.q, 1 + lap, 1), 0);
+		assert_int_equal(support_reap(m.q).result,
+				 word(&m, 0) == UINT16_MAX ? 6 :
+				 word(&m, 0) ? -MK_EOVERRUN : -MK_EDEADLINE);
+	}
+	made_end(&m);
+}
+
 /* A module in use by work that waits cannot go; nor is a queue's end held up
  * by it. */
 static void in_use(struct conform *c)
@@ -617,6 +660,7 @@ static const struct conform_case cases[] = {
 	{ "barrier", barrier },
 	{ "awaits", awaits },
 	{ "late", late },
+	{ "late tiles", late_tiles },
 	{ "in use", in_use },
 	{ "buffer goes", buffer_goes },
 };

@@ -428,6 +428,56 @@ static void refused(struct conform *c)
 	rig_end(&r);
 }
 
+/* Slots of several tiles that wait, and end for another reason than that they
+ * ran: the code says which, and those behind them learn of it. The places of
+ * the ring had other slots of several tiles before. */
+static void tiles_unrun(struct conform *c)
+{
+	struct mk_slot *s;
+	struct rig r;
+	int32_t result[4];
+
+	rig_begin(&r, c, 4);
+	for (uint32_t lap = 0; lap < 3; lap++) {
+		uint32_t at = 16 * (lap + 1);
+
+		for (uint32_t i = 0; i < 4; i++) {
+			s = slot_of(r.q, MK_OP_ADD, i, lap, 1, 0);
+			s->tiles = 3;
+			flow_of(&r, r.q, s, 0, 4 * lap, 0);
+		}
+		reap(r.q, result, 4);
+		for (unsigned i = 0; i < 4; i++)
+			assert_int_equal(result[i], 0);
+		for (uint32_t i = 0; i < 3; i++) {
+			s = slot_of(r.q, MK_OP_ADD, i, lap, 1, 0);
+			s->tiles = (uint16_t)(2 + i);
+			if (i == 2)
+				assert_int_equal(
+					mk_slot_deadline(r.q, s,
+							 support_now() +
+							 20 * SUPPORT_MS), 0);
+			flow_of(&r, r.q, s, at + i, 1, at + 3 + i);
+		}
+		support_sleep(2 * SUPPORT_MS);
+		assert_int_equal(mk_queue_cancel(r.q, 1), 1);
+		fails(&r, 3, NOTHING, 0, at);
+		reap(r.q, result, 4);
+		assert_int_equal(result[0], -MK_EUPSTREAM);
+		assert_int_equal(result[1], -MK_ECANCELLED);
+		assert_int_equal(result[2], -MK_EDEADLINE);
+		for (uint32_t i = 0; i < 3; i++)
+			assert_true(counter(&r, at + 3 + i) ==
+				    (MK_COUNTER_FAILED | 1));
+		/* none of their tiles ran */
+		assert_true(support_call(r.q, MK_OP_LOAD,
+					 &(struct mk_op_word){ .word = lap },
+					 sizeof(struct mk_op_word)).value ==
+			    12);
+	}
+	rig_end(&r);
+}
+
 /* ---- fences ------------------------------------------------------------- */
 
 /* A fence behind slots that wait, raised by ones of another queue; its answer
@@ -628,6 +678,7 @@ int main(void)
 		{ "destroyed while it waits", destroyed },
 		{ "bad counters", bad_counters },
 		{ "refused slots raise", refused },
+		{ "tiles, unrun", tiles_unrun },
 		{ "a fence behind waits", fence },
 		{ "a fence, one worker", fence },
 		{ "a fence that waits", fence_waits },

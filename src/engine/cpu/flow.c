@@ -41,6 +41,7 @@ static struct cpu_job *job_open(struct cpu_worker *w, uint32_t pending)
 	job->result = 0;
 	job->settled = false;
 	job->begun = false;
+	mk_store_relaxed(&job->tiled, 0);
 	job->value = 0;
 	memset(&job->join, 0, sizeof(job->join));
 	job->wait.on = false;
@@ -177,6 +178,9 @@ static void job_finish(struct cpu_worker *w, struct cpu_job *job)
 	}
 	if (failure && result >= 0)
 		result = failure;
+	/* some tiles were in time */
+	if (result == -MK_EDEADLINE && mk_load_relaxed(&job->tiled))
+		result = -MK_EOVERRUN;
 	/* once it is answered the job is another slot's */
 	mk_store_relaxed(&job->state, CPU_JOB_NONE);
 	mk_sub_seq(&w->engine->flow.active, 1);
@@ -211,6 +215,8 @@ void cpu_flow_after(struct cpu_worker *w, struct cpu_queue *q,
 	}
 	job->result = result;
 	job->value = w->task.value;
+	/* also of a slot of several tiles, none of which began */
+	job->settled = true;
 	if (cpu_job_join(job, 1))
 		job_finish(w, job);
 }
@@ -250,9 +256,11 @@ static void tile_run(struct cpu_worker *w, struct cpu_job *job, uint32_t tile,
 		task->join = &job->join;
 		entry = cpu_find_entry(w->engine, slot.opcode);
 		result = cpu_refuse(job->queue, task, &slot, entry);
-		if (!result)
+		if (!result) {
+			mk_store_relaxed(&job->tiled, 1);
 			result = cpu_execute(w, job->queue, &slot, entry, 0);
-		mk_count(&w->block->tiles, 1);
+			mk_count(&w->block->tiles, 1);
+		}
 		task->tile = 0;
 		task->tiles = 1;
 		task->join = NULL;

@@ -62,8 +62,9 @@ struct cpu_job {
 	int32_t failure;      /* the first negative result of one; cas-seq */
 	int32_t result;       /* its handler's, or that of the tile which
 			       * mk_tile_last() was true for */
-	bool settled;         /* there was such a tile */
+	bool settled;         /* there was such a tile, or no tiles */
 	bool begun;           /* its handler ran before */
+	uint32_t tiled;       /* a tile ran; relaxed, ordered by the join */
 	uint64_t value;
 	/* of whatever tile ended late, if there was none; relaxed */
 	uint64_t late_value;
