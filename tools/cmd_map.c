@@ -40,7 +40,7 @@ static const char help[] =
 	"\n"
 	"A file that cannot be read gets a message, and the exit status is 1;\n"
 	"all others are answered. 2: wrong usage, no engine, or the device was\n"
-	"lost: then lines are missing, and a message says how many.\n";
+	"lost for good: then lines are missing, and a message says how many.\n";
 
 enum {
 	OPT_READERS = CLI_OPT_OWN,
@@ -131,6 +131,7 @@ static int run(struct map *m, char *const *paths, unsigned count)
 	if (output_flush(&m->crew.out) && !m->crew.stop)
 		crew_stop(&m->crew, -m->crew.out.error, "standard output: %s",
 			 strerror(m->crew.out.error));
+	crew_note_losses(&m->crew);
 	if (m->crew.stop)
 		status = stopped_early(m);
 	else if (m->crew.failed)

@@ -245,6 +245,7 @@ static int run(struct scan *s, char *const *paths, unsigned count)
 	if (output_flush(&s->crew.out) && !s->crew.stop)
 		crew_stop(&s->crew, -s->crew.out.error, "standard output: %s",
 			  strerror(s->crew.out.error));
+	crew_note_losses(&s->crew);
 	if (s->crew.stop)
 		stopped_early(s);
 	if (s->settings->stats)

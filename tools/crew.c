@@ -162,3 +162,17 @@ void crew_run(struct crew *c, char *const *paths, unsigned count)
 	c->ended_ns = mk_now_ns();
 	crew_progress_end(progress);
 }
+
+void crew_note_losses(struct crew *c)
+{
+	struct mk_ctx_stats stats;
+
+	if (c->fatal == -MK_EDEVLOST || mk_ctx_stats(c->ctx, &stats) < 0 ||
+	    !stats.losses)
+		return;
+	cli_error(c->ops->name,
+		  "the worker process was lost and replaced %llu time%s; what "
+		  "it had in hand was done again",
+		  (unsigned long long)stats.losses,
+		  stats.losses == 1 ? "" : "s");
+}

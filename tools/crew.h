@@ -28,7 +28,8 @@ struct crew_ops {
 	uint32_t window;  /* files between walk and print at most */
 	/* the place of a file, cleared but for its item; under walk_lock */
 	struct walk_item *(*place)(struct crew *c, uint64_t sequence);
-	/* an answer, not of a lost device; under reap_lock */
+	/* an answer, not of a device that is lost for good; -MK_EMAYRUN: its
+	 * process was lost, and another has taken over; under reap_lock */
 	void (*land)(struct crew *c, const struct mk_completion *a);
 	/* print what is ready; how much that was; under reap_lock */
 	unsigned (*print)(struct crew *c);
@@ -88,6 +89,9 @@ int crew_take(struct crew *c, unsigned want, uint64_t *first);
 /* All threads at work until all is printed or stopped; a bar meanwhile, if
  * stderr is a terminal. */
 void crew_run(struct crew *c, char *const *paths, unsigned count);
+
+/* A word on stderr if the engine was lost meanwhile and its work done again. */
+void crew_note_losses(struct crew *c);
 
 /* ---- crew_reap.c ------------------------------------------------------- */
 

@@ -96,4 +96,6 @@ void crew_print_counts(const struct mk_queue_stats *queue,
 	crew_row("wakes", engine->wakes, "by the host");
 	crew_row("wakes_engine", engine->wakes_engine, "by workers");
 	crew_row("commands", engine->commands, "messages");
+	crew_row("losses", engine->losses, "of the device");
+	crew_row("replayed", engine->replayed, "slots");
 }

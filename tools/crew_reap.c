@@ -55,10 +55,21 @@ void crew_not_submitted(struct crew *c, int code)
 			  mk_error_last()->text);
 }
 
-static bool is_lost(int code)
+/* Is the device gone for good? If not, it was lost and is back, or about to
+ * be. */
+static bool given_up(struct crew *c)
+{
+	struct mk_ctx_info info;
+
+	return mk_ctx_info(c->ctx, &info) < 0 || info.state == MK_CTX_LOST;
+}
+
+/* An answer that says nothing of the work, and nobody can do it again. One
+ * that may have run is for the command, as long as there is a device. */
+static bool is_lost(struct crew *c, int code)
 {
 	return code == -MK_EDEVLOST || code == -MK_ENOTRUN ||
-	       code == -MK_EMAYRUN || code == -MK_EPOISON;
+	       (code == -MK_EMAYRUN && given_up(c));
 }
 
 static unsigned reap(struct crew *c)
@@ -74,7 +85,7 @@ static unsigned reap(struct crew *c)
 		if (n <= 0)
 			return total;
 		for (int i = 0; i < n; i++) {
-			if (is_lost(a[i].result))
+			if (is_lost(c, a[i].result))
 				crew_lost(c);
 			else
 				c->ops->land(c, &a[i]);

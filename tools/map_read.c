@@ -16,6 +16,7 @@ struct part {
 	uint64_t sequence;
 	struct mk_map_args args;
 	uint32_t chunk;
+	bool whole; /* nobody waits for it: its answer ends the file */
 };
 
 struct reader {
@@ -62,15 +63,56 @@ static void flush(struct reader *r)
 
 	for (unsigned i = 0; i < r->parts; i++) {
 		struct part *p = &r->part[i];
-		uint32_t last = p->args.flags & MK_MAP_LAST ? 1 : 0;
-
 		/* pairs with the load in map_land(), map_reap.c */
 		mk_store_release(&map_record(m, p->sequence)->flight,
-				 p->chunk << 1 | last);
+				 p->chunk << 1 | p->whole);
 	}
 	while (done < r->parts && !crew_stopped(&m->crew))
 		done += submit_some(m, &r->part[done], r->parts - done);
 	r->parts = 0;
+}
+
+static unsigned char *state_of(struct map *m, uint64_t sequence)
+{
+	return m->state_memory +
+	       (sequence & (MAP_WINDOW - 1)) * MK_MAP_STATE_BYTES;
+}
+
+static struct mk_map_args args_of(struct map *m, uint64_t sequence,
+				  uint32_t chunk, uint32_t offset,
+				  uint32_t bytes, uint32_t flags)
+{
+	return (struct mk_map_args){
+		.data = mk_buffer_ref(m->pool.buffer),
+		.state = mk_buffer_ref(m->states),
+		.offset = (uint64_t)chunk * MAP_CHUNK_BYTES + offset,
+		.bytes = bytes,
+		.flags = flags | m->text,
+		.state_offset = (uint32_t)(sequence & (MAP_WINDOW - 1)) *
+				MK_MAP_STATE_BYTES,
+	};
+}
+
+int map_submit_again(struct map *m, uint64_t sequence)
+{
+	struct map_record *rec = map_record(m, sequence);
+	struct mk_map_args args = args_of(m, sequence, rec->flight >> 1,
+					  rec->offset, (uint32_t)rec->bytes,
+					  MK_MAP_FIRST | MK_MAP_LAST);
+	struct mk_slot *slot;
+	int r = mk_queue_get(m->crew.queue, 1, &slot);
+
+	if (r == -EAGAIN)
+		return r;
+	if (r == 1) {
+		mk_slot_init(slot, m->opcode, sequence);
+		memcpy(slot->bytes, &args, sizeof(args));
+		crew_submits(&m->crew, 1);
+		r = mk_queue_submit(m->crew.queue, slot, 1);
+	}
+	if (r < 0)
+		crew_not_submitted(&m->crew, r);
+	return 0;
 }
 
 /* A part of a file stands in a chunk: to be submitted with the next flush. */
@@ -78,25 +120,20 @@ static void add_part(struct reader *r, uint64_t sequence, uint32_t chunk,
 		     uint32_t offset, uint32_t bytes, uint32_t flags)
 {
 	struct map *m = r->m;
-	uint32_t index = (uint32_t)(sequence & (MAP_WINDOW - 1));
-	struct part *p;
+	struct map_record *rec = map_record(m, sequence);
 
 	if (r->parts == BATCH_MAX)
 		flush(r);
-	map_record(m, sequence)->bytes += bytes;
+	rec->bytes += bytes;
+	rec->offset = offset;
 	if (!m->states_away && flags & MK_MAP_FIRST)
-		memset(m->state_memory + index * MK_MAP_STATE_BYTES, 0, 8);
+		memset(state_of(m, sequence), 0, 8);
 	map_pool_hold(&m->pool, chunk);
-	p = &r->part[r->parts++];
-	memset(p, 0, sizeof(*p));
-	p->sequence = sequence;
-	p->chunk = chunk;
-	p->args.data = mk_buffer_ref(m->pool.buffer);
-	p->args.state = mk_buffer_ref(m->states);
-	p->args.offset = (uint64_t)chunk * MAP_CHUNK_BYTES + offset;
-	p->args.bytes = bytes;
-	p->args.flags = flags | m->text;
-	p->args.state_offset = index * MK_MAP_STATE_BYTES;
+	r->part[r->parts++] = (struct part){
+		.sequence = sequence,
+		.chunk = chunk,
+		.args = args_of(m, sequence, chunk, offset, bytes, flags),
+	};
 }
 
 /* ---- chunks ------------------------------------------------------------ */
@@ -160,21 +197,61 @@ static void settle(struct map_record *rec, int error)
 	mk_store_release(&rec->state, MAP_DONE);
 }
 
-/* Wait until the part that is in flight has landed. */
-static void wait_part(struct reader *r, struct map_record *rec, uint32_t parts)
+/* What of a file is in flight. */
+struct flight {
+	uint32_t parts; /* submitted, this one included, and again */
+	uint32_t chunk, bytes, flags;
+	unsigned char before[MK_MAP_STATE_BYTES]; /* the state */
+};
+
+static void send_part(struct reader *r, uint64_t sequence, struct flight *f)
+{
+	add_part(r, sequence, f->chunk, 0, f->bytes, f->flags);
+	flush(r);
+	f->parts++;
+}
+
+/*
+ * Wait until the part that is in flight has landed, and let go of its chunk.
+ * If its process was lost meanwhile, it goes once more, from the state before.
+ */
+static void await_part(struct reader *r, uint64_t sequence, struct flight *f)
 {
 	struct map *m = r->m;
+	struct map_record *rec = map_record(m, sequence);
 
-	flush(r);
-	for (;;) {
+	while (f->chunk != MAP_NO_CHUNK && !crew_stopped(&m->crew)) {
 		uint64_t generation = crew_generation(&m->crew);
 
 		/* pairs with the store in map_land() */
-		if (mk_load_acquire(&rec->landed) == parts ||
-		    crew_stopped(&m->crew))
-			return;
-		crew_wait(&m->crew, generation);
+		if (mk_load_acquire(&rec->landed) != f->parts) {
+			crew_wait(&m->crew, generation);
+			continue;
+		}
+		if (!rec->again)
+			break;
+		memcpy(state_of(m, sequence), f->before, sizeof(f->before));
+		rec->bytes -= f->bytes;
+		send_part(r, sequence, f);
 	}
+	if (f->chunk != MAP_NO_CHUNK)
+		map_pool_drop(&m->pool, f->chunk);
+	f->chunk = MAP_NO_CHUNK;
+}
+
+/* Send what r->chunk holds; it is the flight's from here on. */
+static void part_off(struct reader *r, uint64_t sequence, struct flight *f,
+		     uint32_t bytes, uint32_t flags)
+{
+	struct map *m = r->m;
+
+	f->chunk = r->chunk;
+	f->bytes = bytes;
+	f->flags = flags;
+	if (!m->states_away)
+		memcpy(f->before, state_of(m, sequence), sizeof(f->before));
+	r->chunk = MAP_NO_CHUNK;
+	send_part(r, sequence, f);
 }
 
 /*
@@ -186,16 +263,17 @@ static void stream(struct reader *r, uint64_t sequence, int fd)
 {
 	struct map *m = r->m;
 	struct map_record *rec = map_record(m, sequence);
-	uint32_t bytes = MAP_CHUNK_BYTES, flags = MK_MAP_FIRST, parts = 0;
+	struct flight f = { .chunk = MAP_NO_CHUNK };
+	uint32_t bytes = MAP_CHUNK_BYTES, flags = MK_MAP_FIRST, next, got;
 	int end = 0;
 
-	for (;;) {
-		uint32_t next = MAP_NO_CHUNK, got = 0;
-
+	do {
+		next = MAP_NO_CHUNK;
+		got = 0;
 		if (!end) {
 			next = get_chunk(r);
 			if (next == MAP_NO_CHUNK)
-				return;
+				break;
 			end = fill(fd, chunk_at(m, next), MAP_CHUNK_BYTES,
 				   &got);
 		}
@@ -203,22 +281,21 @@ static void stream(struct reader *r, uint64_t sequence, int fd)
 			rec->error = -end;
 		if (end && !got)
 			flags |= MK_MAP_LAST;
-		wait_part(r, rec, parts);
-		if (!rec->code) {
-			add_part(r, sequence, r->chunk, 0, bytes, flags);
-			flush(r);
-			parts++;
-		} else {
-			flags |= MK_MAP_LAST;
-			settle(rec, 0);
-		}
-		leave_chunk(r);
+		await_part(r, sequence, &f);
+		if (rec->code)
+			leave_chunk(r);
+		else
+			part_off(r, sequence, &f, bytes, flags);
 		r->chunk = next;
-		if (flags & MK_MAP_LAST || crew_stopped(&m->crew))
-			return;
 		bytes = got;
+		if (rec->code || flags & MK_MAP_LAST)
+			break;
 		flags = 0;
-	}
+	} while (!crew_stopped(&m->crew));
+	await_part(r, sequence, &f);
+	rec->answered = f.flags & MK_MAP_LAST;
+	if (!crew_stopped(&m->crew))
+		settle(rec, 0);
 }
 
 /* Read one file; small ones share a chunk. */
@@ -257,6 +334,7 @@ static void read_file(struct reader *r, uint64_t sequence, int fd)
 		rec->error = -end;
 	add_part(r, sequence, r->chunk, r->used, got,
 		 MK_MAP_FIRST | MK_MAP_LAST);
+	r->part[r->parts - 1].whole = true;
 	r->used += (got + ALIGN - 1) & ~(ALIGN - 1);
 }
 

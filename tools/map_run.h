@@ -24,6 +24,10 @@
 #define MAP_WINDOW 16384u       /* files between walk and print; 2^n */
 #define MAP_CHUNK_BYTES 262144u /* most bytes of one slot */
 #define MAP_NO_CHUNK UINT32_MAX
+/* A part is done again so often at most: more often than a context that
+ * restarts in vain is brought back, and not for ever if its handler says by
+ * itself that it may have run. */
+#define MAP_AGAIN_MAX 32u
 
 enum map_style {
 	MAP_STYLE_SUM,  /* RESULT, two spaces, name: as sha256sum */
@@ -31,7 +35,7 @@ enum map_style {
 	MAP_STYLE_JSON  /* an object a line */
 };
 
-enum map_state { MAP_BUSY = 0, MAP_DONE = 1 };
+enum map_state { MAP_BUSY = 0, MAP_DONE, MAP_AGAIN };
 
 /* A file on its way. Its index in the window is also that of its state area.
  * One slot at a time is in flight for it. */
@@ -41,9 +45,13 @@ struct map_record {
 	uint64_t value;  /* of the last completion */
 	int32_t code;    /* of a slot that failed, negated; 0: none */
 	int32_t error;   /* errno of open or read; 0: none */
-	uint32_t flight; /* chunk << 1 | last; reader: store-release before it
-			  * submits; reaper: load-acquire */
+	uint32_t flight; /* chunk << 1 | whole file; reader: store-release
+			  * before it submits; reaper: load-acquire */
 	uint32_t landed; /* parts answered; reaper: store-release */
+	uint32_t offset; /* of the part in its chunk */
+	uint32_t tries;  /* again */
+	bool again;      /* the one that landed was cut short by the loss of
+			  * its process: before landed */
 	uint32_t state;  /* enum map_state; store-release */
 	bool answered;   /* the last part was: there is a result */
 };
@@ -87,6 +95,7 @@ struct map {
 			   * for them to lie behind a bus */
 	struct map_pool pool;
 
+	uint32_t again; /* files that are MAP_AGAIN; under reap_lock */
 	uint64_t totals[3];
 	uint64_t results;   /* state areas read */
 	uint64_t allocated; /* bytes of the buffers made */
@@ -130,6 +139,9 @@ void map_pool_drop(struct map_pool *p, uint32_t chunk);
 
 /* A thread of the crew. */
 void map_work(struct crew *c, uint32_t thread);
+/* Submit a whole file once more, whose chunk is still held. -EAGAIN: the ring
+ * is full. */
+int map_submit_again(struct map *m, uint64_t sequence);
 
 /* ---- map_reap.c -------------------------------------------------------- */
 

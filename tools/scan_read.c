@@ -114,6 +114,7 @@ static uint32_t get_chunk(struct reader *r, uint32_t from, uint32_t to)
 
 			c->pieces = c->unprinted = 0;
 			c->from = c->next = c->matches = c->used = 0;
+			c->tries = 0;
 			c->nul = UINT32_MAX;
 			c->code = 0;
 			return chunk;

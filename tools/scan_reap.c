@@ -13,6 +13,12 @@ void scan_land(struct crew *crew, const struct mk_completion *a)
 	struct scan_chunk *c = &s->chunk[a->user_data];
 	struct mk_scan_result result = { 0 };
 
+	/* its process was lost, which says nothing of the chunk */
+	if (a->result == -MK_EMAYRUN && ++c->tries <= SCAN_AGAIN_MAX) {
+		c->next = c->from;
+		mk_store_release(&c->state, SCAN_AGAIN);
+		return;
+	}
 	if (a->result < 0) {
 		c->code = a->result;
 		result.next = c->bytes;
@@ -57,6 +63,9 @@ static bool print_file(struct scan *s, struct scan_file *f, unsigned *moved)
 			return ended != 0;
 		entry = f->fifo[f->got & (SCAN_FIFO - 1)];
 		c = &s->chunk[entry >> 8];
+		if (mk_load_acquire(&c->state) == SCAN_AGAIN &&
+		    scan_submit(s, entry >> 8) != -EAGAIN)
+			(*moved)++;
 		if (mk_load_acquire(&c->state) != SCAN_DONE)
 			return false;
 		if (!scan_print_piece(s, f, c, &c->piece[entry & 255])) {

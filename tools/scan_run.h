@@ -39,6 +39,8 @@
 #define SCAN_RESULT_BYTES (16u + 8u * SCAN_ROOM)
 #define SCAN_LINE_MAX (1u << 28)    /* bytes of a line, about */
 #define SCAN_NO_CHUNK UINT32_MAX
+#define SCAN_AGAIN_MAX 32u          /* searches of a chunk that came to none:
+				     * more than restarts of a context */
 
 /* A file on its way, from the walk to its last line. */
 struct scan_file {
@@ -80,6 +82,7 @@ struct scan_chunk {
 	uint32_t matches, used; /* records, of which so many were printed */
 	uint32_t nul;       /* its first NUL, or UINT32_MAX */
 	int32_t code;       /* of a slot that failed; 0: none */
+	uint32_t tries;     /* that its process did not survive */
 	unsigned char *text;
 	struct mk_scan_result *result;
 	/* a long line's */
@@ -87,7 +90,7 @@ struct scan_chunk {
 	uint64_t own_bytes; /* 0: no memory of its own */
 };
 
-enum scan_chunk_state { SCAN_FREE = 0, SCAN_BUSY, SCAN_DONE };
+enum scan_chunk_state { SCAN_FREE = 0, SCAN_BUSY, SCAN_DONE, SCAN_AGAIN };
 
 enum scan_style {
 	SCAN_STYLE_MATCH, /* PATH:OFFSET:TEXT */

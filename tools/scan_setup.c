@@ -24,7 +24,10 @@ static uint64_t results_bytes(const struct scan *s)
 static int open_image(struct scan *s)
 {
 	char attempt[96];
-	int r = mk_buffer_create(s->crew.ctx, s->image_bytes, 0,
+	/* it would be gone with a GPU's memory */
+	bool away = s->chunks_each == SCAN_CHUNKS_AWAY;
+	int r = mk_buffer_create(s->crew.ctx, s->image_bytes,
+				 away ? MK_BUFFER_MIRRORED : 0,
 				 &s->image_buffer);
 
 	if (r >= 0)

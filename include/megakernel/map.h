@@ -32,6 +32,10 @@
  *
  * A handler that ends with a negative result ends its file: the program
  * prints the code's text and goes on with the other files.
+ *
+ * If the worker process is lost, chunks that it had in hand are run again, with
+ * the state area as it was before them: what a handler does beside that area
+ * may happen twice. One that crashes ends its file.
  */
 #ifndef MEGAKERNEL_MAP_H
 #define MEGAKERNEL_MAP_H
