@@ -178,6 +178,35 @@ static void graphs(void **state)
 	nothing_left();
 }
 
+/* The tickets that are next in one queue lie with all workers, one with each:
+ * they leave them for a queue where slots wait, and come back. */
+static void pieces(void **state)
+{
+	struct mk_ctx *ctx;
+	struct mk_queue *q[2];
+
+	(void)state;
+	assert_int_equal(setenv("MEGAKERNEL_CUDA_TUNING", "batch=1", 1), 0);
+	ctx = ctx_of(5, 2000 * SUPPORT_MS);
+	assert_int_equal(unsetenv("MEGAKERNEL_CUDA_TUNING"), 0);
+	for (unsigned at = 0; at < 2; at++) {
+		q[at] = support_queue(ctx, 64);
+		for (unsigned round = 0; round < 3; round++) {
+			uint64_t echo = round;
+
+			for (unsigned i = 0; i <= at; i++)
+				assert_int_equal(support_call(q[at - i],
+						 MK_OP_NOP, &echo, 8).value,
+						 round);
+			support_sleep(20 * SUPPORT_MS);
+		}
+	}
+	support_queue_end(q[0]);
+	support_queue_end(q[1]);
+	support_ctx_end(ctx);
+	nothing_left();
+}
+
 /* ---- ending without a raise ----------------------------- */
 
 /* One fails: all behind it do, whatever value they wait for. */
@@ -560,6 +589,7 @@ int main(void)
 		cmocka_unit_test_setup(chain, begin_emulated),
 		cmocka_unit_test_setup(fans, begin_emulated),
 		cmocka_unit_test_setup(graphs, begin_emulated),
+		cmocka_unit_test_setup(pieces, begin_emulated),
 		cmocka_unit_test_setup(failure, begin_emulated),
 		cmocka_unit_test_setup(ends, begin_emulated),
 		cmocka_unit_test_setup(abandoned, begin_emulated),

@@ -226,7 +226,7 @@ MKD_FN void mkd_work(uint32_t index)
 	w.fresh = MKD_SPREAD;
 	w.light = w.eager = w.one = w.wide = w.crowded = false;
 	w.halted = w.nops = w.mixed = false;
-	w.quiet = w.nap = w.streak = w.stale = w.singles = 0;
+	w.quiet = w.nap = w.streak = w.stale = w.singles = w.roams = 0;
 	w.key = w.tally = w.unflushed = 0;
 	w.salt = index;
 	w.scout = mkd_is_scout(&w);

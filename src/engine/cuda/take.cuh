@@ -34,6 +34,9 @@ enum mkd_need {
 	MKD_NEED_ORPHAN = 3 /* somebody left tickets behind */
 };
 
+#define MKD_LONG 8u  /* times the patience */
+#define MKD_ROAMS 4u /* looks of who gave way */
+
 /* What one lane found out about one queue. */
 struct mkd_look {
 	uint32_t need;
@@ -108,6 +111,7 @@ MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
 	struct mkd_look look = { MKD_NEED_NONE, 0, 0, 0 };
 	struct mkd_unit a, b;
 	uint64_t next, hint;
+	const bool picky = w->crowded || w->roams;
 	uint32_t window, n;
 	bool light;
 	int64_t gap;
@@ -127,7 +131,7 @@ MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
 	look.tickets = light ? mkd_run_of(w, next) : 1u;
 	look.eager = window > mkd_floor(w, light);
 	/* a fence that is left behind must not keep all from the others */
-	if (b.w && !(w->crowded && (w->salt & 1u)))
+	if (b.w && !(picky && (w->salt & 1u)))
 		look.need = MKD_NEED_ORPHAN;
 	else if (gap <= 0 && mkd_volunteer(w, place, 4u +
 			(uint32_t)((int64_t)window - gap) / n))
@@ -135,7 +139,7 @@ MKD_FN struct mkd_look mkd_look_at(const struct mkd_warp *w, uint32_t place)
 	else if (gap <= (int64_t)(window / 2u) &&
 		 mkd_volunteer(w, place, 1u + (window - (uint32_t)gap) / n))
 		look.need = MKD_NEED_ROOM;
-	if (look.need && look.need < MKD_NEED_ORPHAN && w->crowded &&
+	if (look.need && look.need < MKD_NEED_ORPHAN && picky &&
 	    !mkd_published(q, next))
 		look.need = MKD_NEED_NONE;
 	if (look.need)
@@ -262,6 +266,7 @@ MKD_FN bool mkd_find(struct mkd_warp *w)
 
 	w->salt++;
 	w->streak = 0;
+	w->roams -= w->roams != 0;
 	at = chunks > 1u ? mkd_hash(w->index, w->salt) % chunks : 0;
 	for (uint32_t i = 0; i < chunks; i++) {
 		uint32_t place = at * MKD_LANES;
@@ -386,6 +391,64 @@ MKD_FN void mkd_trade(struct mkd_warp *w, uint64_t relative, bool up)
 	*w = copy;
 }
 
+/* Is there a queue with slots that no worker has, or may have? One that is
+ * `but` does not count. */
+MKD_FN bool mkd_needed(const struct mkd_warp *w, uint32_t but)
+{
+	for (uint32_t i = 0; i < w->places; i += MKD_LANES) {
+		uint32_t place = i + w->lane;
+		struct mkd_queue *q =
+			(struct mkd_queue *)mkd_launched.queues + place;
+		bool needed = false;
+
+		if (place < w->places && place != but) {
+			struct mkd_unit b = mkd_load16((uint64_t)q + 16);
+
+			needed = (b.y & ~MKD_FLAGS) == MKD_OPEN &&
+				 (b.w || mkd_published(q,
+						       mkd_load64(&q->next)));
+		}
+		if (mkd_ballot(needed))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Nothing came for long. Tickets near the hint may have fallen to many workers
+ * in small pieces, to all that there are in the end: none of them is far ahead,
+ * and yet slots of another queue wait for us, for ever if they are what ours
+ * wait for. So when they do, only who has the next ticket stays: those of the
+ * last piece return it, then those of the one before have the last. Pieces
+ * below the hint cannot be returned, but left behind.
+ */
+MKD_SLOW void mkd_give_way_away(struct mkd_warp *w)
+{
+	int64_t ahead = (int64_t)(w->base + mkd_low_seat(w) - w->hint);
+
+	w->quiet = mkd_launched.tuning.patience;
+	if (!ahead || !mkd_needed(w, w->place))
+		return;
+	w->roams = MKD_ROAMS;
+	if (ahead < 0) {
+		mkd_drop(w);
+		return;
+	}
+	if (mkd_return(w))
+		return;
+	if (w->orphans)
+		mkd_trade(w, w->base, true);
+	mkd_return(w);
+}
+
+MKD_FN void mkd_give_way(struct mkd_warp *w)
+{
+	struct mkd_warp copy = *w;
+
+	mkd_give_way_away(&copy);
+	*w = copy;
+}
+
 /* Nothing came for a while: make yourself useful elsewhere? */
 MKD_FN void mkd_consider_leaving(struct mkd_warp *w)
 {
@@ -401,8 +464,12 @@ MKD_FN void mkd_consider_leaving(struct mkd_warp *w)
 	}
 	if (w->quiet < mkd_launched.tuning.patience)
 		return;
-	if (ahead < (int64_t)floor)
+	if (ahead < (int64_t)floor) {
+		if (w->places > 1u &&
+		    w->quiet >= MKD_LONG * mkd_launched.tuning.patience)
+			mkd_give_way(w);
 		return;
+	}
 	/* what lies in an orphan word above ours holds all below it here:
 	 * take that, and try to give it back */
 	if (!mkd_return(w)) {

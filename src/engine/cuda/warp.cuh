@@ -56,6 +56,8 @@ struct mkd_warp {
 	bool nops;   /* MK_OP_NOP is in the table */
 	bool scout;  /* sleeps little */
 	bool crowded; /* nobody can stay on a queue */
+	uint32_t roams; /* looks for seats that pass over queues where nothing
+			 * is published */
 	uint32_t quiet; /* polls since something came */
 	uint32_t streak; /* claims since we looked elsewhere */
 	uint32_t singles; /* slots that came alone, in a row */
