@@ -398,8 +398,8 @@ MKD_SLOW void mkd_sweep(struct mkd_warp *w)
 
 	if (!w->lane)
 		mkd_and32(&w->state->work, ~(uint32_t)MKD_WORK_SWEEP);
-	mkd_fence();
 	mkd_syncwarp();
+	mkd_fence();
 	for (uint32_t i = w->lane; i < MKD_BUCKETS; i += MKD_LANES)
 		mkd_wait_spread(f, mkd_list_take_all(&f->bucket[i]), i);
 	mkd_syncwarp();
@@ -477,6 +477,8 @@ MKD_SLOW void mkd_look_after_away(struct mkd_warp *w)
 	if (!mkd_homes_help(w, &b) && (w->work & MKD_WORK_LOOK)) {
 		if (!w->lane)
 			mkd_and32(&w->state->work, ~(uint32_t)MKD_WORK_LOOK);
+		/* no lane may look before that is done */
+		mkd_syncwarp();
 		mkd_fence();
 		/* who brought something meanwhile rang before, or after */
 		if (mkd_ballot(mkd_homes_look(w) != 0) && !w->lane)

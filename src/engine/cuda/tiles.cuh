@@ -331,6 +331,7 @@ MKD_SLOW bool mkd_tiles_help(struct mkd_warp *w, struct mkd_bundle *b)
 	if (!job) {
 		if (!w->lane)
 			mkd_and32(&w->state->work, ~(uint32_t)MKD_WORK_TILES);
+		mkd_syncwarp(); /* as in mkd_look_after_away() */
 		mkd_fence();
 		job = mkd_tiles_find(w);
 		if (!job)
