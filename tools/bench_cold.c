@@ -108,7 +108,7 @@ static int load(void *arg, uint64_t *ns, unsigned room)
 static int once_ms(struct cold *c, const char *key, const char *label,
 		   bench_once once, double *ms)
 {
-	uint64_t ns;
+	uint64_t ns = 0;
 
 	if (once(c, &ns, 1) < 0)
 		return -1;

@@ -90,7 +90,7 @@ static int measure(struct bench *b, struct made *m, const char *key,
 
 	if (!r)
 		r = mk_handler_find(m->ctx, "bench_made", &info);
-	if (r < 0)
+	if (r)
 		return bench_fail_library(b, "module", r);
 	m->opcode = info.opcode;
 	if (live_open_in(b, m->ctx, &m->l, m->sources))

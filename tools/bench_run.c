@@ -10,7 +10,7 @@
 #define ROUND_NS 250000000u
 #define QUICK 10u
 
-int bench_fail(struct bench *b, const char *format, ...)
+int (bench_fail)(struct bench *b, const char *format, ...)
 {
 	va_list ap;
 
@@ -21,7 +21,7 @@ int bench_fail(struct bench *b, const char *format, ...)
 	return -1;
 }
 
-int bench_fail_library(struct bench *b, const char *attempt, int code)
+int (bench_fail_library)(struct bench *b, const char *attempt, int code)
 {
 	const struct mk_error *e = mk_error_last();
 

@@ -130,8 +130,11 @@ static int in_threads(struct bench *b, unsigned workers)
 	c.x = calloc(c.elements, sizeof(float));
 	c.y = calloc(c.elements, sizeof(float));
 	r = c.x && c.y ? crew_start(&c) : bench_fail(b, "no memory");
-	if (r)
+	if (r) {
+		free(c.x);
+		free(c.y);
 		return r;
+	}
 	for (uint32_t i = 0; i < c.elements; i++)
 		c.x[i] = (float)(i % 7);
 	r = bench_latency(b, "tiles.threads", "32 MiB, the same in threads",
@@ -246,7 +249,7 @@ int bench_tiles(struct bench *b)
 
 	if (!r)
 		r = mk_ctx_info(b->ctx, &info);
-	if (r < 0)
+	if (r)
 		return bench_fail_library(b, "module", r);
 	r = slot(b);
 	if (mk_module_unload(b->ctx, module, BENCH_WAIT_NS) || r)

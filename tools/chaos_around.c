@@ -391,7 +391,7 @@ static int find_socket(void)
 
 	getrlimit(RLIMIT_NOFILE, &limit);
 	for (int fd = 3; fd < 1024 && fd < (int)limit.rlim_cur; fd++) {
-		struct sockaddr_un name;
+		struct sockaddr_un name = { 0 };
 		socklen_t n = sizeof(name);
 		int type = 0;
 

@@ -81,7 +81,7 @@ static void print_faults(struct chaos *c)
 		struct chaos_seen *s = &c->seen[k];
 
 		if (c->plan.left_out[k]) {
-			if (strcmp(c->plan.left_out[k], "not asked for"))
+			if (strcmp(c->plan.left_out[k], "not asked for") != 0)
 				printf("%-12s skipped: %s\n",
 				       chaos_kinds[k].name,
 				       c->plan.left_out[k]);

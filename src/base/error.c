@@ -33,7 +33,7 @@ int (mk_error_set)(int code, int native, const char *operation,
 	return code;
 }
 
-int mk_error_copy(const struct mk_error *error)
+int (mk_error_copy)(const struct mk_error *error)
 {
 	if (error != &last)
 		last = *error;
@@ -83,7 +83,7 @@ const char *mk_code_name(int code)
 	}
 }
 
-int mk_error_null(const char *operation, const char *what)
+int (mk_error_null)(const char *operation, const char *what)
 {
 	return mk_error_set(-EINVAL, 0, operation, "%s is NULL", what);
 }

@@ -17,12 +17,22 @@ int mk_error_set(int code, int native, const char *operation,
 /* A pointer that has to be there, called `what`, is NULL: -EINVAL. */
 int mk_error_null(const char *operation, const char *what);
 
+/* Take over an error from elsewhere (another thread or process). */
+int mk_error_copy(const struct mk_error *error);
+
+/* The negated code of what this thread recorded last: for a caller of
+ * something that says NULL and has recorded why. */
+static inline int mk_error_code(void)
+{
+	return mk_error_last()->code;
+}
+
 #if defined(__clang_analyzer__)
 /* It sees one file at a time: tell it that what comes back is negative. */
 #define mk_error_set(...) ((void)(mk_error_set)(__VA_ARGS__), -1)
+#define mk_error_null(...) ((void)(mk_error_null)(__VA_ARGS__), -1)
+#define mk_error_copy(...) ((void)(mk_error_copy)(__VA_ARGS__), -1)
+#define mk_error_code() (-1)
 #endif
-
-/* Take over an error from elsewhere (another thread or process). */
-int mk_error_copy(const struct mk_error *error);
 
 #endif

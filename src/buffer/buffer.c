@@ -293,7 +293,7 @@ static struct mk_buffer_entry *lock_unheld(struct mk_ctx *ctx,
 		mk_ctx_await(ctx);
 		e = mk_buffer_named(ctx, buffer, "mk_buffer_destroy");
 		if (!e)
-			*code = mk_error_last()->code;
+			*code = mk_error_code();
 		if (!e || !e->holds)
 			return e;
 		if (!mk_time_left(deadline)) {
@@ -353,7 +353,7 @@ int mk_buffer_map(struct mk_ctx *ctx, mk_buffer_t buffer, void **out)
 	if (memory)
 		*out = memory;
 	else if (!e)
-		r = mk_error_last()->code;
+		r = mk_error_code();
 	else
 		r = mk_error_set(-EOPNOTSUPP, 0, "mk_buffer_map",
 				 "memory of engine %s cannot be mapped, but "
@@ -376,7 +376,7 @@ int mk_buffer_bytes(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t *out)
 	if (e)
 		*out = e->size;
 	else
-		r = mk_error_last()->code;
+		r = mk_error_code();
 	pthread_mutex_unlock(&ctx->lock);
 	return r;
 }
@@ -399,7 +399,7 @@ int mk_buffer_hold(struct mk_ctx *ctx, mk_buffer_t buffer,
 			.flags = e->flags,
 		};
 	} else {
-		r = mk_error_last()->code;
+		r = mk_error_code();
 	}
 	pthread_mutex_unlock(&ctx->lock);
 	return r;

@@ -184,7 +184,7 @@ static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 	mk_ctx_await(ctx);
 	e = mk_buffer_entry_of(ctx, buffer, operation);
 	r = e ? check_range(e, offset, bytes, operation) :
-		mk_error_last()->code;
+		mk_error_code();
 	if (!r && bytes && !data)
 		r = mk_error_null(operation, "data");
 	if (!r && bytes) {
@@ -238,7 +238,7 @@ static int side_find(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 
 	s->e = mk_buffer_entry_of(ctx, buffer, "mk_buffer_copy");
 	if (!s->e)
-		return mk_error_last()->code;
+		return mk_error_code();
 	r = check_range(s->e, offset, bytes, "mk_buffer_copy");
 	if (r)
 		return r;

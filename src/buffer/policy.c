@@ -119,7 +119,7 @@ int mk_buffer_checkpoint(struct mk_ctx *ctx, mk_buffer_t buffer)
 	mk_ctx_await(ctx);
 	e = mk_buffer_named(ctx, buffer, "mk_buffer_checkpoint");
 	if (!e)
-		r = mk_error_last()->code;
+		r = mk_error_code();
 	else if (!e->mirror)
 		r = mk_error_set(-EINVAL, 0, "mk_buffer_checkpoint",
 				 "buffer 0x%llx was made without "
@@ -145,7 +145,7 @@ int mk_buffer_renew(struct mk_ctx *ctx, mk_buffer_t buffer, mk_buffer_t *out)
 	if (e)
 		*out = (uint64_t)e->generation << 32 | index;
 	else
-		r = mk_error_last()->code;
+		r = mk_error_code();
 	pthread_mutex_unlock(&ctx->lock);
 	return r;
 }

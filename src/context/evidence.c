@@ -97,7 +97,7 @@ static void take_logs(struct mk_queue *q, struct mk_record_queue *out)
 {
 	const struct mk_debug_log *log = mk_queue_log(q);
 	const struct mk_debug_record *r = (const void *)(log + 1);
-	uint64_t cursor = mk_load_acquire(&log->cursor), at = cursor;
+	uint64_t cursor = mk_load_acquire(&log->cursor), at;
 	uint32_t most = q->desc.log_records;
 
 	if (most > MK_RECORD_LOGS)

@@ -74,7 +74,7 @@ int mk_row_failed(const char *operation, struct mk_ctx *ctx,
 			continue;
 		why = *mk_error_last();
 		/* checks name the buffer, calls on handles do not */
-		return strncmp(why.text, name, n) || why.text[n] != ':' ?
+		return strncmp(why.text, name, n) != 0 || why.text[n] != ':' ?
 			mk_error_set(result, 0, operation, "%s: %.900s", name,
 				     why.text) :
 			mk_error_set(result, 0, operation, "%.900s",

@@ -10,8 +10,8 @@
 
 #define PARAMS_MOST 4096u /* no params are longer */
 
-int mkio_error(int code, int native, const char *operation,
-	       const char *format, ...)
+int (mkio_error)(int code, int native, const char *operation,
+		 const char *format, ...)
 {
 	struct mk_error e = { .code = code, .native = native };
 	va_list ap;
@@ -23,7 +23,7 @@ int mkio_error(int code, int native, const char *operation,
 	return mk_error_record(&e);
 }
 
-int mkio_null(const char *operation, const char *what)
+int (mkio_null)(const char *operation, const char *what)
 {
 	return mkio_error(-EINVAL, 0, operation, "%s is NULL", what);
 }

@@ -257,18 +257,18 @@ static struct mks_piece *open_piece(struct mk_stream *s,
 
 	if (!c)
 		return NULL;
-	p = c->pieces ? &c->piece[c->pieces - 1] : NULL;
-	if (p && p->source == source &&
+	if (!c->pieces)
+		return add_piece(s, c, source, 0);
+	p = &c->piece[c->pieces - 1];
+	if (p->source == source &&
 	    p->at + p->got < s->data_start + s->params.chunk_bytes)
 		return p;
-	if (p && (c->pieces == s->params.pieces_max || !room(s, c) ||
-		  p->source == source)) {
+	if (c->pieces == s->params.pieces_max || !room(s, c) ||
+	    p->source == source) {
 		seal(s);
 		c = filling(s);
-		if (!c)
-			return NULL;
 	}
-	return add_piece(s, c, source, 0);
+	return c ? add_piece(s, c, source, 0) : NULL;
 }
 
 static void wait_for_input(struct mk_stream *s, struct mks_source *source)

@@ -131,10 +131,11 @@ static int submit(struct mk_stream *s, struct mks_chunk *c)
 	if (c->device)
 		r = mk_buffer_copy(s->ctx, c->device, 0, c->buffer, 0,
 				   c->used);
-	if (!r && c->device)
+	if (r)
+		return r;
+	if (c->device)
 		MKS_COUNT(s, bytes_copied, c->used);
-	if (!r)
-		r = mk_queue_get(s->q, 1, &slot);
+	r = mk_queue_get(s->q, 1, &slot);
 	if (r < 0)
 		return r;
 	r = fill_slot(s, c, slot);

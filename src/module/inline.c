@@ -125,6 +125,7 @@ static int put_text(struct inliner *in, const struct mk_source *s,
 static int put_file(struct inliner *in, const char *path)
 {
 	char dir[PATH_MAX];
+	const char *slash;
 	struct mk_source s;
 	int r;
 
@@ -137,8 +138,10 @@ static int put_file(struct inliner *in, const char *path)
 	r = mk_source_read(path, &s);
 	if (r)
 		return r;
-	strcpy(dir, path); /* it has a slash: see included() */
-	strrchr(dir, '/')[dir[0] == '/' && strrchr(dir, '/') == dir] = '\0';
+	/* it has a slash: see included() */
+	slash = strrchr(path, '/');
+	snprintf(dir, sizeof(dir), "%.*s",
+		 slash == path ? 1 : (int)(slash - path), path);
 	in->depth++;
 	r = put_text(in, &s, dir);
 	in->depth--;

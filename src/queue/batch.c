@@ -356,7 +356,7 @@ struct recorded {
 static int keep_recorded(struct recorded *was, const struct mk_batch *b)
 {
 	was->flow = malloc(b->count * sizeof(*was->flow));
-	was->flags = malloc(b->count);
+	was->flags = calloc(b->count, 1);
 	if (!was->flow || !was->flags)
 		return mk_error_set(-ENOMEM, ENOMEM, "mk_batch_seal",
 				    "no memory for %u slots", b->count);

@@ -336,7 +336,7 @@ static int range_take(struct mk_engine *e, struct mkc_buffer *b,
 	if (!c) {
 		c = chunk_new(e, bytes);
 		if (!c)
-			return mk_error_last()->code;
+			return mk_error_code();
 		if (mk_space_alloc(&c->space, bytes, &b->offset))
 			return mk_error_set(-ENOMEM, ENOMEM, "cuda engine",
 					    "no memory for the list of "
