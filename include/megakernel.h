@@ -440,7 +440,9 @@ MK_API int mk_slot_deadline(struct mk_queue *q, struct mk_slot *slot,
  * @retval -EINVAL       priority, flags or n is out of range.
  * @retval -MK_EOPCODE   no loaded handler has this opcode.
  * @retval -MK_ERANGE    tenant is not below MK_TENANTS.
- * @retval -MK_ENOTGOT   slots does not point into this queue.
+ * @retval -MK_ENOTGOT   slots does not point to slots that were got from this
+ *                       queue, or the first or last of them was submitted
+ *                       already.
  */
 MK_API int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots,
 			   unsigned n);

@@ -220,12 +220,17 @@ static int submit_refused(const struct mk_slot *slot, unsigned at)
 }
 
 static int submit_not_got(const struct mk_queue *q, const struct mk_slot *slots,
-			  unsigned n)
+			  unsigned n, bool again)
 {
 	if (!n || n > q->mask + 1)
 		return mk_error_set(-EINVAL, 0, "mk_queue_submit",
 				    "n is %u, must be 1 to %u", n,
 				    q->mask + 1);
+	if (again)
+		return mk_error_set(-MK_ENOTGOT, 0, "mk_queue_submit",
+				    "slots (%p, %u of them) were submitted "
+				    "already; mk_queue_get() gives new ones",
+				    (const void *)slots, n);
 	return mk_error_set(-MK_ENOTGOT, 0, "mk_queue_submit",
 			    "slots (%p, %u of them) were not got from this "
 			    "queue; mk_queue_get() gives them",
@@ -297,6 +302,14 @@ static inline unsigned first_bad(struct mk_queue *q, struct mk_slot *slots,
 	return i;
 }
 
+/* In this lap already? Whoever submits a run twice is told: its ends are looked
+ * at, which costs nothing that a slot would notice. What the mark is before
+ * this lap nobody but us wrote. */
+static inline bool published(const struct mk_wire_slot *wire, uint16_t mark)
+{
+	return mk_load_relaxed(&wire->unit[0].hi) >> MK_MARK_SHIFT == mark;
+}
+
 int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 {
 	uint64_t entries = (uint64_t)q->mask + 1;
@@ -311,11 +324,13 @@ int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots, unsigned n)
 
 	if (index >= entries || !n || n > entries - index ||
 	    ticket + n - head > mk_load_relaxed(&q->tail) - head)
-		return submit_not_got(q, slots, n);
+		return submit_not_got(q, slots, n, false);
+	wire = &q->ring[index];
+	if (published(wire, mark) || published(wire + n - 1, mark))
+		return submit_not_got(q, slots, n, true);
 	bad = first_bad(q, slots, n);
 	if (bad < n)
 		return submit_refused(&slots[bad], bad);
-	wire = &q->ring[index];
 	/* all but the last, in pairs, which saves a loop's worth of counting;
 	 * pairs with the workers' load-acquire of the same word */
 	last = slots + n - 1;

@@ -207,6 +207,29 @@ static void not_got(void **state)
 	nothing_published();
 }
 
+/* Until it is got again, a slot is submitted once. */
+static void twice(void **state)
+{
+	(void)state;
+	for (int lap = 0; lap < 5; lap++) {
+		struct mk_slot *s = get(4);
+
+		assert_int_equal(mk_queue_submit(q, s + 1, 2), 2);
+		assert_int_equal(mk_queue_submit(q, s + 1, 2), -MK_ENOTGOT);
+		support_error(-MK_ENOTGOT, "submitted already", NULL);
+		assert_int_equal(mk_queue_submit(q, s + 2, 1), -MK_ENOTGOT);
+		/* one end of the run is enough */
+		assert_int_equal(mk_queue_submit(q, s, 2), -MK_ENOTGOT);
+		assert_int_equal(mk_queue_submit(q, s + 2, 2), -MK_ENOTGOT);
+		assert_int_equal(mk_queue_submit(q, s, 1), 1);
+		assert_int_equal(mk_queue_submit(q, s + 3, 1), 1);
+		assert_int_equal(mk_queue_submit(q, s, 4), -MK_ENOTGOT);
+		finish();
+		assert_int_equal(mk_queue_submit(q, s, 4), -MK_ENOTGOT);
+		nothing_published();
+	}
+}
+
 static void gets(void **state)
 {
 	struct mk_slot *s = (void *)&ctx;
@@ -276,6 +299,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(good_fields, begin, end),
 		cmocka_unit_test_setup_teardown(wire, begin, end),
 		cmocka_unit_test_setup_teardown(not_got, begin, end),
+		cmocka_unit_test_setup_teardown(twice, begin, end),
 		cmocka_unit_test_setup_teardown(gets, begin, end),
 		cmocka_unit_test_setup_teardown(fills, begin, end),
 	};
