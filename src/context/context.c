@@ -240,7 +240,7 @@ static int ctx_probe(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	memset(&info, 0, sizeof(info));
 	info.device = p->device;
 	r = ctx->real->probe(&info);
-	if (r)
+	if (r < 0)
 		return r;
 	if (info.available)
 		return mk_error_set(info.available, 0, "mk_ctx_create",
@@ -477,7 +477,7 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->config.total_bytes = p->shared_bytes + p->heap_bytes;
 	ctx->config.sm_count = p->sm_count;
 	if (config_cache(&ctx->config, p->cache_dir))
-		return mk_error_last()->code;
+		return mk_error_code();
 	ctx->config.native_context = (uintptr_t)p->native_context;
 	ctx->config.native_stream = (uintptr_t)p->native_stream;
 	r = ctx_region(ctx, p);

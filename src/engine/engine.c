@@ -62,19 +62,19 @@ int mk_engine_list(struct mk_engine_info *out, unsigned n)
 	for (unsigned i = 0; i < ENGINES; i++) {
 		for (uint32_t device = 0;; device++) {
 			struct mk_engine_info info;
+			int none;
 
 			memset(&info, 0, sizeof(info));
 			info.device = device;
-			if (engines[i]->probe(&info))
-				break;
+			none = engines[i]->probe(&info);
 			/* device 0 is listed even if it is not there */
-			if (device && info.available)
+			if (none && device)
 				break;
 			list_compiler(engines[i], &info);
 			if (have < n)
 				out[have] = info;
 			have++;
-			if (info.available)
+			if (none)
 				break;
 		}
 	}

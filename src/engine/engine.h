@@ -147,7 +147,8 @@ struct mk_engine_ops {
 	const char *name;
 	uint32_t traits;
 
-	/* Describe device number info->device. 0 also if not available. */
+	/* Describe device number info->device: 0, also if not available;
+	 * 1, and not available: there is no such device. */
 	int (*probe)(struct mk_engine_info *info);
 
 	/* Take the region; nothing runs yet. The context block is initialised

@@ -210,14 +210,16 @@ static CUresult cuDeviceGetName(char *name, int room, CUdevice device)
 
 static CUresult cuDeviceGetAttribute(int *value, int which, CUdevice device)
 {
-	(void)device;
 	CALL;
 	switch (which) {
 	case MKC_ATTR_CLOCK_KHZ: *value = 1980000; break;
 	case MKC_ATTR_WARP_SIZE: *value = fake.lanes; break;
 	case MKC_ATTR_MULTIPROCESSORS: *value = fake.multiprocessors; break;
 	case MKC_ATTR_CAN_MAP_HOST: *value = !fake.cannot_map; break;
-	case MKC_ATTR_COMPUTE_MODE: *value = fake.mode; break;
+	case MKC_ATTR_COMPUTE_MODE:
+		*value = fake.prohibited >> device & 1 ? MKC_MODE_PROHIBITED :
+							 fake.mode;
+		break;
 	case MKC_ATTR_UNIFIED_ADDRESSING: *value = 1; break;
 	case MKC_ATTR_MAJOR: *value = fake.major; break;
 	case MKC_ATTR_MINOR: *value = fake.minor; break;

@@ -29,6 +29,7 @@ struct fake_cuda {
 	int devices, multiprocessors, major, minor, lanes, mode;
 	int blocks_each;     /* that fit on a multiprocessor */
 	bool cannot_map;
+	uint32_t prohibited; /* bit n: device n is, whatever `mode` is */
 	enum fake_kernel kernel;
 	bool deaf;           /* the monitor takes no commands */
 	uint32_t busy;       /* a slot runs and does not end; store-release */

@@ -43,10 +43,12 @@ static void in_child(void (*run)(void))
 static struct mk_engine_info probe(uint32_t device)
 {
 	struct mk_engine_info info;
+	int none;
 
 	memset(&info, 0x5a, sizeof(info));
 	info.device = device;
-	EXPECT(!mk_engine_cuda.probe(&info));
+	none = mk_engine_cuda.probe(&info);
+	EXPECT(!none || (none == 1 && info.available));
 	EXPECT(!strcmp(info.name, "cuda"));
 	EXPECT(info.device == device);
 	return info;
@@ -81,6 +83,42 @@ static void healthy(void)
 	EXPECT(strstr(info.reason, "no device 1"));
 	info = probe(UINT32_MAX);
 	EXPECT(info.available == -MK_EENGINE);
+}
+
+/* One that cannot be used does not hide those behind it. */
+static void several(void)
+{
+	struct mk_engine_info list[8];
+	uint32_t device = 0;
+	int n;
+
+	fake.devices = 4;
+	fake.prohibited = 1u << 0 | 1u << 2;
+	n = mk_engine_list(list, 8);
+	EXPECT(n == 5 && mk_engine_list(NULL, 0) == 5);
+	EXPECT(mk_engine_list(list, 3) == 5);
+	for (int i = 0; i < n; i++) {
+		bool bad = !(device % 2);
+
+		if (strcmp(list[i].name, "cuda") != 0)
+			continue;
+		EXPECT(list[i].device == device++);
+		EXPECT(list[i].available == (bad ? -MK_EENGINE : 0));
+		EXPECT(!bad || strstr(list[i].reason, "PROHIBITED"));
+	}
+	EXPECT(device == 4);
+}
+
+/* Engines without a device are listed once, as their device 0. */
+static void listed_without(void)
+{
+	struct mk_engine_info list[8];
+	int n;
+
+	fake.no_driver = true;
+	n = mk_engine_list(list, 8);
+	EXPECT(n == 2 && !strcmp(list[1].name, "cuda"));
+	EXPECT(!list[1].device && list[1].available == -MK_EENGINE);
 }
 
 /* A worker for every multiprocessor at least, whatever their number. */
@@ -182,6 +220,8 @@ static void every_probe_call_fails(void)
 		in_child(name);          \
 	}
 CASE(healthy)
+CASE(several)
+CASE(listed_without)
 CASE(sizes)
 CASE(no_driver)
 CASE(missing_symbol)
@@ -198,6 +238,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_healthy),
+		cmocka_unit_test(test_several),
+		cmocka_unit_test(test_listed_without),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_no_driver),
 		cmocka_unit_test(test_missing_symbol),

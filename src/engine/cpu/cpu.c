@@ -54,7 +54,7 @@ static int cpu_probe(struct mk_engine_info *info)
 		snprintf(info->reason, sizeof(info->reason),
 			 "device is %u, but the cpu engine has device 0 only",
 			 device);
-		return 0;
+		return 1;
 	}
 	cpu_name(info->device_name, sizeof(info->device_name));
 	info->units = cpu_core_count();

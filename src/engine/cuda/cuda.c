@@ -102,10 +102,16 @@ static int cuda_probe(struct mk_engine_info *info)
 	snprintf(info->name, sizeof(info->name), "cuda");
 	if (mkc_driver_get(&d)) {
 		refuse(info, "%.150s", mk_error_last()->text);
-		return 0;
+		return 1;
 	}
-	if (number > INT32_MAX || d->device_get(&device, (int)number)) {
-		refuse(info, "the CUDA driver has no device %u", number);
+	if (number >= (uint32_t)d->devices) {
+		refuse(info, "the CUDA driver has no device %u, only %d",
+		       number, d->devices);
+		return 1;
+	}
+	if (d->device_get(&device, (int)number)) {
+		refuse(info, "the CUDA driver does not give device %u",
+		       number);
 		return 0;
 	}
 	if (d->device_name(info->device_name, sizeof(info->device_name),

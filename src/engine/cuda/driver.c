@@ -86,7 +86,6 @@ static int load_symbols(void)
 static int driver_open(void)
 {
 	CUresult r;
-	int devices = 0;
 
 	driver.library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
 	if (!driver.library)
@@ -113,8 +112,8 @@ static int driver_open(void)
 	if (r)
 		return refuse(r, "the CUDA driver does not start: %s",
 			      name_of(&driver, r));
-	r = driver.device_count(&devices);
-	if (r || devices < 1)
+	r = driver.device_count(&driver.devices);
+	if (r || driver.devices < 1)
 		return refuse(r, "the CUDA driver sees no GPU (%s)",
 			      name_of(&driver, r));
 	return 0;

@@ -131,6 +131,7 @@ enum {
 struct mkc_driver {
 	void *library;
 	int version; /* 1000 * major + 10 * minor, of the driver */
+	int devices;
 #define MKC_FIELD(field, symbol, args) CUresult(*field) args;
 	MKC_DRIVER(MKC_FIELD)
 #undef MKC_FIELD
