@@ -50,6 +50,7 @@ check | ci)
 	want command c++ g++
 	want command spin spin
 	want command mandoc mandoc
+	want command groff groff-base
 	want command jq jq
 	want command pkg-config pkg-config
 	if [ "$level" = ci ]; then
