@@ -210,7 +210,7 @@ static int compile(const struct scan_patterns *p,
 		return 0;
 	if (r == -ENOMEM)
 		cli_error("scan", "no memory for the tables of the patterns");
-	else if (problem.pattern == SIZE_MAX)
+	else if (problem.pattern >= p->count)
 		cli_error("scan", "%s", problem.text);
 	else
 		cli_error("scan", "pattern %zu ('%.*s'), byte %zu: %s",

@@ -142,14 +142,14 @@ static void *run_thread(void *thread)
 
 void crew_run(struct crew *c, char *const *paths, unsigned count)
 {
-	struct crew_thread start[CREW_THREADS_MAX];
+	struct crew_thread start[CREW_THREADS_MAX] = { { c, 0 } };
 	pthread_t thread[CREW_THREADS_MAX];
 	struct crew_progress *progress;
 	uint32_t started = 0;
 
 	c->started_ns = mk_now_ns();
 	progress = crew_progress_begin(c, paths, count);
-	for (uint32_t i = 0; i < c->threads; i++)
+	for (uint32_t i = 1; i < c->threads; i++)
 		start[i] = (struct crew_thread){ c, i };
 	/* all but this one could be missing: this one can do it alone */
 	while (started + 1 < c->threads &&
