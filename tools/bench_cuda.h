@@ -9,73 +9,10 @@
 #define BENCH_CUDA_H
 
 #include "bench_run.h"
-#include "engine/cuda/driver.h"
-
-typedef struct CUgraph_st *CUgraph;
-typedef struct CUgraphNode_st *CUgraphNode;
-typedef struct CUgraphExec_st *CUgraphExec;
-
-/* CUDA_KERNEL_NODE_PARAMS_v1 of <cuda.h>. */
-struct bench_node {
-	CUfunction function;
-	unsigned grid[3], block[3], shared_bytes;
-	void **params, **extra;
-};
-
-/* X(field, symbol, arguments) */
-#define BENCH_DRIVER(X)                                                       \
-	X(init, cuInit, (unsigned))                                           \
-	X(version, cuDriverGetVersion, (int *))                               \
-	X(error_name, cuGetErrorName, (CUresult, const char **))              \
-	X(device_get, cuDeviceGet, (CUdevice *, int))                         \
-	X(device_count, cuDeviceGetCount, (int *))                            \
-	X(device_name, cuDeviceGetName, (char *, int, CUdevice))              \
-	X(device_attribute, cuDeviceGetAttribute, (int *, int, CUdevice))     \
-	X(device_bus, cuDeviceGetPCIBusId, (char *, int, CUdevice))           \
-	X(ctx_flags, cuDevicePrimaryCtxSetFlags_v2, (CUdevice, unsigned))     \
-	X(ctx_retain, cuDevicePrimaryCtxRetain, (CUcontext *, CUdevice))      \
-	X(ctx_release, cuDevicePrimaryCtxRelease_v2, (CUdevice))              \
-	X(ctx_push, cuCtxPushCurrent_v2, (CUcontext))                         \
-	X(ctx_pop, cuCtxPopCurrent_v2, (CUcontext *))                         \
-	X(stream_create, cuStreamCreate, (CUstream *, unsigned))              \
-	X(stream_destroy, cuStreamDestroy_v2, (CUstream))                     \
-	X(stream_wait, cuStreamSynchronize, (CUstream))                       \
-	X(mem_alloc, cuMemAlloc_v2, (CUdeviceptr *, size_t))                  \
-	X(mem_free, cuMemFree_v2, (CUdeviceptr))                              \
-	X(host_alloc, cuMemHostAlloc, (void **, size_t, unsigned))            \
-	X(host_free, cuMemFreeHost, (void *))                                 \
-	X(host_device, cuMemHostGetDevicePointer_v2,                          \
-	  (CUdeviceptr *, void *, unsigned))                                  \
-	X(copy_in, cuMemcpyHtoDAsync_v2,                                      \
-	  (CUdeviceptr, const void *, size_t, CUstream))                      \
-	X(copy_out, cuMemcpyDtoHAsync_v2,                                     \
-	  (void *, CUdeviceptr, size_t, CUstream))                            \
-	X(module_load, cuModuleLoadData, (CUmodule *, const void *))          \
-	X(module_unload, cuModuleUnload, (CUmodule))                          \
-	X(module_function, cuModuleGetFunction,                               \
-	  (CUfunction *, CUmodule, const char *))                             \
-	X(launch, cuLaunchKernel,                                             \
-	  (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned,      \
-	   unsigned, unsigned, CUstream, void **, void **))                   \
-	X(graph_create, cuGraphCreate, (CUgraph *, unsigned))                 \
-	X(graph_add, cuGraphAddKernelNode,                                    \
-	  (CUgraphNode *, CUgraph, const CUgraphNode *, size_t,               \
-	   const struct bench_node *))                                        \
-	X(graph_instantiate, cuGraphInstantiateWithFlags,                     \
-	  (CUgraphExec *, CUgraph, unsigned long long))                       \
-	X(graph_upload, cuGraphUpload, (CUgraphExec, CUstream))               \
-	X(graph_launch, cuGraphLaunch, (CUgraphExec, CUstream))               \
-	X(graph_free, cuGraphDestroy, (CUgraph))                              \
-	X(graph_exec_free, cuGraphExecDestroy, (CUgraphExec))
-
-struct bench_driver {
-#define BENCH_FIELD(field, symbol, args) CUresult(*field) args;
-	BENCH_DRIVER(BENCH_FIELD)
-#undef BENCH_FIELD
-};
+#include "cuda_calls.h"
 
 struct bench_cuda {
-	struct bench_driver d;
+	struct cuda_calls d;
 	CUdevice device;
 	bool retained;
 	CUcontext ctx;
@@ -110,7 +47,7 @@ void *bench_cuda_compile(const char *text, int major, int minor,
 			 char version[32], char *why, size_t room);
 
 /* A graph of n launches: one after the other, or independent. */
-int bench_graph_make(struct bench *b, const struct bench_node *node,
+int bench_graph_make(struct bench *b, const struct cuda_node *node,
 		     unsigned n, bool chain, CUgraphExec *out);
 
 #endif

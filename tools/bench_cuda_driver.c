@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dlfcn.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,37 +17,6 @@ static const char kernels[] =
 	"	unsigned lanes = gridDim.x * blockDim.x;\n"
 	"	" BENCH_SAXPY_BODY
 	"}\n";
-
-static int load_symbols(struct bench_driver *d, char *why, size_t room)
-{
-	static const struct {
-		const char *name;
-		size_t at;
-	} symbols[] = {
-#define BENCH_SYMBOL(field, symbol, args) \
-	{ #symbol, offsetof(struct bench_driver, field) },
-		BENCH_DRIVER(BENCH_SYMBOL)
-#undef BENCH_SYMBOL
-	};
-	void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-
-	if (!library) {
-		snprintf(why, room, "there is no CUDA driver (%s)", dlerror());
-		return -1;
-	}
-	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-		void *found = dlsym(library, symbols[i].name);
-
-		if (!found) {
-			snprintf(why, room, "the CUDA driver has no %s: the "
-				 "baselines want CUDA 11.4 or newer",
-				 symbols[i].name);
-			return -1;
-		}
-		memcpy((char *)d + symbols[i].at, &found, sizeof(found));
-	}
-	return 0;
-}
 
 /* The first line of what the kernel module says of itself. */
 static void driver_text(char *out, size_t room)
@@ -72,7 +39,7 @@ static void driver_text(char *out, size_t room)
 	fclose(f);
 }
 
-static const char *name_of(const struct bench_driver *d, CUresult r)
+static const char *name_of(const struct cuda_calls *d, CUresult r)
 {
 	const char *name = NULL;
 
@@ -91,7 +58,7 @@ static int refuse(struct bench_cuda *c, CUresult r, const char *what,
 static int find_device(struct bench_cuda *c, uint32_t device, char *why,
 		       size_t room)
 {
-	struct bench_driver *d = &c->d;
+	struct cuda_calls *d = &c->d;
 	uint64_t began = mk_now_ns();
 	int devices = 0;
 	CUresult r = d->init(0);
@@ -127,7 +94,7 @@ static int find_device(struct bench_cuda *c, uint32_t device, char *why,
 
 static int make_context(struct bench_cuda *c, char *why, size_t room)
 {
-	struct bench_driver *d = &c->d;
+	struct cuda_calls *d = &c->d;
 	uint64_t began = mk_now_ns();
 	/* spinning is the fastest way to synchronise; what is pinned is
 	 * mapped without being asked for */
@@ -146,7 +113,7 @@ static int make_context(struct bench_cuda *c, char *why, size_t room)
 
 static int make_kernels(struct bench_cuda *c, char *why, size_t room)
 {
-	struct bench_driver *d = &c->d;
+	struct cuda_calls *d = &c->d;
 	uint64_t began = mk_now_ns();
 	void *image = bench_cuda_compile(kernels, c->major, c->minor,
 					 c->nvrtc, why, room);
@@ -172,7 +139,7 @@ int bench_cuda_open(struct bench_cuda *c, uint32_t device, char *why,
 		    size_t room)
 {
 	memset(c, 0, sizeof(*c));
-	if (load_symbols(&c->d, why, room) ||
+	if (cuda_calls_load(&c->d, why, room) ||
 	    find_device(c, device, why, room) || make_context(c, why, room) ||
 	    make_kernels(c, why, room))
 		return -1;

@@ -135,10 +135,10 @@ int bench_cuda_launch(struct bench *b)
 
 /* ---- graphs ------------------------------------------------------------ */
 
-int bench_graph_make(struct bench *b, const struct bench_node *node,
+int bench_graph_make(struct bench *b, const struct cuda_node *node,
 		     unsigned n, bool chain, CUgraphExec *out)
 {
-	struct bench_driver *d = &b->cuda->d;
+	struct cuda_calls *d = &b->cuda->d;
 	CUgraphNode last = NULL;
 	CUgraph graph = NULL;
 	CUresult r = d->graph_create(&graph, 0);
@@ -177,7 +177,7 @@ static int graph_wait(void *arg, uint64_t *ns, unsigned room)
 static int graph_of(struct bench *b, unsigned n, bool chain)
 {
 	struct plain p = { .b = b, .c = b->cuda };
-	struct bench_node node = { b->cuda->null, { 1, 1, 1 }, { 32, 1, 1 },
+	struct cuda_node node = { b->cuda->null, { 1, 1, 1 }, { 32, 1, 1 },
 				   0, NULL, NULL };
 	char key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
 	struct bench_row *row;
@@ -221,14 +221,15 @@ int bench_cuda_graph(struct bench *b)
 
 static CUresult copy_launch_copy(struct plain *p, CUdeviceptr memory)
 {
-	struct bench_driver *d = &p->c->d;
-	CUresult r = d->copy_in(memory, p->host, COPY_BYTES, p->c->stream);
+	struct cuda_calls *d = &p->c->d;
+	CUstream stream = p->c->stream;
+	CUresult r = d->copy_in_async(memory, p->host, COPY_BYTES, stream);
 
 	if (!r)
 		r = launch(p, p->c->null, 256, NULL);
 	if (!r)
-		r = d->copy_out(p->host, memory, COPY_BYTES, p->c->stream);
-	return r ? r : d->stream_wait(p->c->stream);
+		r = d->copy_out_async(p->host, memory, COPY_BYTES, stream);
+	return r ? r : d->stream_wait(stream);
 }
 
 static int copies(void *arg, uint64_t *ns, unsigned room)
@@ -259,7 +260,7 @@ static int copies_alloc(void *arg, uint64_t *ns, unsigned room)
 
 int bench_cuda_copy(struct bench *b)
 {
-	struct bench_driver *d = &b->cuda->d;
+	struct cuda_calls *d = &b->cuda->d;
 	struct plain p = { .b = b, .c = b->cuda };
 	int r = check(&p, d->host_alloc(&p.host, COPY_BYTES, 0),
 		      "pinned memory");

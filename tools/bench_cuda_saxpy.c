@@ -52,15 +52,15 @@ static CUresult copy(struct saxpy *s, CUdeviceptr at, float *host, bool in)
 {
 	struct bench_cuda *c = s->b->cuda;
 	size_t bytes = s->n * sizeof(*host);
-	CUresult r = in ? c->d.copy_in(at, host, bytes, c->stream) :
-			  c->d.copy_out(host, at, bytes, c->stream);
+	CUresult r = in ? c->d.copy_in_async(at, host, bytes, c->stream) :
+			  c->d.copy_out_async(host, at, bytes, c->stream);
 
 	return r ? r : c->d.stream_wait(c->stream);
 }
 
 static CUresult fill(struct saxpy *s, float *host)
 {
-	struct bench_driver *d = &s->b->cuda->d;
+	struct cuda_calls *d = &s->b->cuda->d;
 	CUresult r = d->mem_alloc(&s->x, s->n * sizeof(*host));
 
 	if (!r)
@@ -78,7 +78,7 @@ static int measure(struct saxpy *s, const char *size, const char *key_size)
 {
 	char key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
 	void *args[] = { &s->x, &s->y, &s->a, &s->n };
-	struct bench_node node = { s->b->cuda->saxpy, { s->blocks, 1, 1 },
+	struct cuda_node node = { s->b->cuda->saxpy, { s->blocks, 1, 1 },
 				   { THREADS, 1, 1 }, 0, args, NULL };
 	int r;
 
@@ -111,7 +111,7 @@ static int saxpy_of(struct bench *b, unsigned n, const char *size,
 {
 	struct saxpy s = { .b = b, .a = 1.0f, .n = n,
 			   .blocks = (n + THREADS - 1) / THREADS };
-	struct bench_driver *d = &b->cuda->d;
+	struct cuda_calls *d = &b->cuda->d;
 	float *host = malloc(n * sizeof(*host));
 	int r = host ? bench_cuda_check(b, fill(&s, host), "memory") :
 		       bench_fail(b, "no memory");

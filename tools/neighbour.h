@@ -9,7 +9,7 @@
 #define NEIGHBOUR_H
 
 #include "cli.h"
-#include "engine/cuda/driver.h"
+#include "cuda_calls.h"
 
 #define NEIGHBOUR_CALLS 15u
 #define NEIGHBOUR_SHARES 10u
@@ -94,53 +94,9 @@ struct neighbour_record {
 
 /* ---- neighbour_cuda.c: the driver, for the work beside us -------------- */
 
-/* X(field, symbol, arguments) */
-#define NEIGHBOUR_DRIVER(X)                                                   \
-	X(init, cuInit, (unsigned))                                           \
-	X(error_name, cuGetErrorName, (CUresult, const char **))              \
-	X(device_get, cuDeviceGet, (CUdevice *, int))                         \
-	X(device_name, cuDeviceGetName, (char *, int, CUdevice))              \
-	X(device_attribute, cuDeviceGetAttribute, (int *, int, CUdevice))     \
-	X(ctx_retain, cuDevicePrimaryCtxRetain, (CUcontext *, CUdevice))      \
-	X(ctx_set, cuCtxSetCurrent, (CUcontext))                              \
-	X(ctx_synchronize, cuCtxSynchronize, (void))                          \
-	X(stream_create, cuStreamCreate, (CUstream *, unsigned))              \
-	X(stream_synchronize, cuStreamSynchronize, (CUstream))                \
-	X(mem_alloc, cuMemAlloc_v2, (CUdeviceptr *, size_t))                  \
-	X(mem_free, cuMemFree_v2, (CUdeviceptr))                              \
-	X(mem_alloc_async, cuMemAllocAsync,                                   \
-	  (CUdeviceptr *, size_t, CUstream))                                  \
-	X(mem_free_async, cuMemFreeAsync, (CUdeviceptr, CUstream))            \
-	X(host_alloc, cuMemHostAlloc, (void **, size_t, unsigned))            \
-	X(host_free, cuMemFreeHost, (void *))                                 \
-	X(to_device, cuMemcpyHtoD_v2, (CUdeviceptr, const void *, size_t))    \
-	X(to_host, cuMemcpyDtoH_v2, (void *, CUdeviceptr, size_t))            \
-	X(to_device_async, cuMemcpyHtoDAsync_v2,                              \
-	  (CUdeviceptr, const void *, size_t, CUstream))                      \
-	X(to_host_async, cuMemcpyDtoHAsync_v2,                                \
-	  (void *, CUdeviceptr, size_t, CUstream))                            \
-	X(module_load, cuModuleLoadData, (CUmodule *, const void *))          \
-	X(module_unload, cuModuleUnload, (CUmodule))                          \
-	X(module_function, cuModuleGetFunction,                               \
-	  (CUfunction *, CUmodule, const char *))                             \
-	X(launch, cuLaunchKernel,                                             \
-	  (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned,      \
-	   unsigned, unsigned, CUstream, void **, void **))                   \
-	X(capture_begin, cuStreamBeginCapture_v2, (CUstream, int))            \
-	X(capture_end, cuStreamEndCapture, (CUstream, struct CUgraph_st **))  \
-	X(graph_instantiate, cuGraphInstantiateWithFlags,                     \
-	  (struct CUgraphExec_st **, struct CUgraph_st *,                     \
-	   unsigned long long))                                               \
-	X(graph_launch, cuGraphLaunch, (struct CUgraphExec_st *, CUstream))
-
-struct CUgraph_st;
-struct CUgraphExec_st;
-
 /* A process's CUDA work: everything made before a kernel is resident. */
 struct neighbour_cuda {
-#define NEIGHBOUR_FIELD(field, symbol, args) CUresult(*field) args;
-	NEIGHBOUR_DRIVER(NEIGHBOUR_FIELD)
-#undef NEIGHBOUR_FIELD
+	struct cuda_calls d;
 	CUcontext ctx;
 	int multiprocessors;
 	char device[64];
@@ -148,7 +104,7 @@ struct neighbour_cuda {
 	CUmodule module, lazy; /* lazy: nothing of it was used yet */
 	CUfunction null, shared, work, copy, flag;
 	CUstream stream, flag_stream;
-	struct CUgraphExec_st *graph;
+	CUgraphExec graph;
 	CUdeviceptr memory, to_free;
 	CUdeviceptr large;     /* NEIGHBOUR_LARGE; for copies within it */
 	void *pinned, *pinned_to_free;

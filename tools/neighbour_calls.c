@@ -85,7 +85,7 @@ static void *call_main(void *arg)
 	struct neighbour_call *c = &run->call;
 	uint64_t begin;
 
-	run->cuda.ctx_set(run->cuda.ctx);
+	run->cuda.d.ctx_set(run->cuda.ctx);
 	if (run->mode == NEIGHBOUR_PARK)
 		ping(run); /* it is there, and about to be idle */
 	begin = mk_now_ns();

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* megakernel neighbour: the CUDA work of somebody who shares the process. */
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,8 +51,8 @@ static int failed(const struct neighbour_cuda *c, const char *what, CUresult r)
 {
 	const char *name = NULL;
 
-	if (c->error_name)
-		c->error_name(r, &name);
+	if (c->d.error_name)
+		c->d.error_name(r, &name);
 	cli_error("neighbour", "%s: %s (%d)", what, name ? name : "an error",
 		  r);
 	return -1;
@@ -68,49 +67,27 @@ static int failed(const struct neighbour_cuda *c, const char *what, CUresult r)
 
 static int load_driver(struct neighbour_cuda *c)
 {
-	void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-	static const struct {
-		const char *name;
-		size_t at;
-	} symbols[] = {
-#define SYMBOL(field, symbol, args) \
-	{ #symbol, offsetof(struct neighbour_cuda, field) },
-		NEIGHBOUR_DRIVER(SYMBOL)
-#undef SYMBOL
-	};
+	char why[256];
 
-	if (!library) {
-		cli_error("neighbour", "there is no CUDA driver: %s",
-			  dlerror());
-		return -1;
-	}
-	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
-		void *found = dlsym(library, symbols[i].name);
-
-		if (!found) {
-			cli_error("neighbour", "the CUDA driver has no %s; "
-				  "one of 11.4 or newer is needed",
-				  symbols[i].name);
-			return -1;
-		}
-		memcpy((char *)c + symbols[i].at, &found, sizeof(found));
-	}
-	return 0;
+	if (!cuda_calls_load(&c->d, why, sizeof(why)))
+		return 0;
+	cli_error("neighbour", "%s", why);
+	return -1;
 }
 
 static int open_context(struct neighbour_cuda *c, uint32_t number)
 {
 	CUdevice device;
 
-	TRY(c, "cuInit", c->init(0));
-	TRY(c, "cuDeviceGet", c->device_get(&device, (int)number));
+	TRY(c, "cuInit", c->d.init(0));
+	TRY(c, "cuDeviceGet", c->d.device_get(&device, (int)number));
 	TRY(c, "cuDeviceGetName",
-	    c->device_name(c->device, sizeof(c->device), device));
+	    c->d.device_name(c->device, sizeof(c->device), device));
 	TRY(c, "cuDeviceGetAttribute",
-	    c->device_attribute(&c->multiprocessors,
+	    c->d.device_attribute(&c->multiprocessors,
 				MKC_ATTR_MULTIPROCESSORS, device));
-	TRY(c, "cuDevicePrimaryCtxRetain", c->ctx_retain(&c->ctx, device));
-	TRY(c, "cuCtxSetCurrent", c->ctx_set(c->ctx));
+	TRY(c, "cuDevicePrimaryCtxRetain", c->d.ctx_retain(&c->ctx, device));
+	TRY(c, "cuCtxSetCurrent", c->d.ctx_set(c->ctx));
 	return 0;
 }
 
@@ -119,26 +96,26 @@ static int compile(struct neighbour_cuda *c, uint32_t number)
 	int major, minor;
 	CUdevice device;
 
-	TRY(c, "cuDeviceGet", c->device_get(&device, (int)number));
+	TRY(c, "cuDeviceGet", c->d.device_get(&device, (int)number));
 	TRY(c, "cuDeviceGetAttribute",
-	    c->device_attribute(&major, MKC_ATTR_MAJOR, device));
+	    c->d.device_attribute(&major, MKC_ATTR_MAJOR, device));
 	TRY(c, "cuDeviceGetAttribute",
-	    c->device_attribute(&minor, MKC_ATTR_MINOR, device));
+	    c->d.device_attribute(&minor, MKC_ATTR_MINOR, device));
 	c->image = neighbour_compile(source, major, minor);
 	return c->image ? 0 : -1;
 }
 
 static int make_graph(struct neighbour_cuda *c)
 {
-	struct CUgraph_st *graph;
+	CUgraph graph;
 
-	TRY(c, "cuStreamBeginCapture", c->capture_begin(c->stream, 1));
-	TRY(c, "cuLaunchKernel", c->launch(c->null, 1, 1, 1, 32, 1, 1, 0,
+	TRY(c, "cuStreamBeginCapture", c->d.capture_begin(c->stream, 1));
+	TRY(c, "cuLaunchKernel", c->d.launch(c->null, 1, 1, 1, 32, 1, 1, 0,
 					   c->stream, NULL, NULL));
-	TRY(c, "cuStreamEndCapture", c->capture_end(c->stream, &graph));
+	TRY(c, "cuStreamEndCapture", c->d.capture_end(c->stream, &graph));
 	TRY(c, "cuGraphInstantiate",
-	    c->graph_instantiate(&c->graph, graph, 0));
-	TRY(c, "cuGraphLaunch", c->graph_launch(c->graph, c->stream));
+	    c->d.graph_instantiate(&c->graph, graph, 0));
+	TRY(c, "cuGraphLaunch", c->d.graph_launch(c->graph, c->stream));
 	return 0;
 }
 
@@ -146,30 +123,30 @@ static int make_graph(struct neighbour_cuda *c)
 static CUresult launch_on(struct neighbour_cuda *c, CUfunction f, CUstream s)
 {
 	void *args[] = { &c->memory }; /* for those that take one */
-	CUresult r = c->launch(f, 1, 1, 1, 32, 1, 1, 0, s, args, NULL);
+	CUresult r = c->d.launch(f, 1, 1, 1, 32, 1, 1, 0, s, args, NULL);
 
-	return r ? r : c->stream_synchronize(s);
+	return r ? r : c->d.stream_wait(s);
 }
 
 /* Kernels that have run before, and one module that has not. */
 static int make_kernels(struct neighbour_cuda *c)
 {
-	TRY(c, "cuModuleLoadData", c->module_load(&c->module, c->image));
+	TRY(c, "cuModuleLoadData", c->d.module_load(&c->module, c->image));
 	TRY(c, "cuModuleGetFunction",
-	    c->module_function(&c->null, c->module, "neighbour_null"));
+	    c->d.module_function(&c->null, c->module, "neighbour_null"));
 	TRY(c, "cuModuleGetFunction",
-	    c->module_function(&c->shared, c->module, "neighbour_shared"));
+	    c->d.module_function(&c->shared, c->module, "neighbour_shared"));
 	TRY(c, "cuModuleGetFunction",
-	    c->module_function(&c->work, c->module, "neighbour_work"));
+	    c->d.module_function(&c->work, c->module, "neighbour_work"));
 	TRY(c, "cuModuleGetFunction",
-	    c->module_function(&c->copy, c->module, "neighbour_copy"));
+	    c->d.module_function(&c->copy, c->module, "neighbour_copy"));
 	TRY(c, "cuModuleGetFunction",
-	    c->module_function(&c->flag, c->module, "neighbour_flag"));
+	    c->d.module_function(&c->flag, c->module, "neighbour_flag"));
 	TRY(c, "cuStreamCreate",
-	    c->stream_create(&c->stream, MKC_STREAM_NON_BLOCKING));
+	    c->d.stream_create(&c->stream, MKC_STREAM_NON_BLOCKING));
 	TRY(c, "cuStreamCreate",
-	    c->stream_create(&c->flag_stream, MKC_STREAM_NON_BLOCKING));
-	TRY(c, "cuLaunchKernel", c->launch(c->null, 1, 1, 1, 32, 1, 1, 0,
+	    c->d.stream_create(&c->flag_stream, MKC_STREAM_NON_BLOCKING));
+	TRY(c, "cuLaunchKernel", c->d.launch(c->null, 1, 1, 1, 32, 1, 1, 0,
 					   c->stream, NULL, NULL));
 	TRY(c, "a kernel with shared memory",
 	    launch_on(c, c->shared, c->stream));
@@ -179,8 +156,8 @@ static int make_kernels(struct neighbour_cuda *c)
 		TRY(c, "ordinary work", neighbour_cuda_work(c, w));
 	if (make_graph(c))
 		return -1;
-	TRY(c, "cuModuleLoadData", c->module_load(&c->lazy, c->image));
-	TRY(c, "cuCtxSynchronize", c->ctx_synchronize());
+	TRY(c, "cuModuleLoadData", c->d.module_load(&c->lazy, c->image));
+	TRY(c, "cuCtxSynchronize", c->d.ctx_wait());
 	return 0;
 }
 
@@ -194,12 +171,12 @@ int neighbour_cuda_open(struct neighbour_cuda *c, uint32_t device)
 	}
 	if (load_driver(c) || open_context(c, device) || compile(c, device))
 		return -1;
-	TRY(c, "cuMemAlloc", c->mem_alloc(&c->memory, NEIGHBOUR_BYTES));
-	TRY(c, "cuMemAlloc", c->mem_alloc(&c->large, NEIGHBOUR_LARGE));
-	TRY(c, "cuMemAlloc", c->mem_alloc(&c->to_free, NEIGHBOUR_BYTES));
+	TRY(c, "cuMemAlloc", c->d.mem_alloc(&c->memory, NEIGHBOUR_BYTES));
+	TRY(c, "cuMemAlloc", c->d.mem_alloc(&c->large, NEIGHBOUR_LARGE));
+	TRY(c, "cuMemAlloc", c->d.mem_alloc(&c->to_free, NEIGHBOUR_BYTES));
 	TRY(c, "cuMemHostAlloc",
-	    c->host_alloc(&c->pinned, NEIGHBOUR_BYTES, MKC_HOST_PORTABLE));
-	TRY(c, "cuMemHostAlloc", c->host_alloc(&c->pinned_to_free,
+	    c->d.host_alloc(&c->pinned, NEIGHBOUR_BYTES, MKC_HOST_PORTABLE));
+	TRY(c, "cuMemHostAlloc", c->d.host_alloc(&c->pinned_to_free,
 					       NEIGHBOUR_BYTES,
 					       MKC_HOST_PORTABLE));
 	return make_kernels(c);
@@ -217,9 +194,9 @@ CUresult neighbour_cuda_work(struct neighbour_cuda *c, unsigned work)
 	if (work != NEIGHBOUR_WAVE)
 		blocks *= WORK_WAVES;
 	if (work == NEIGHBOUR_MEMORY)
-		return c->launch(c->copy, blocks, 1, 1, WORK_THREADS, 1, 1, 0,
+		return c->d.launch(c->copy, blocks, 1, 1, WORK_THREADS, 1, 1, 0,
 				 c->stream, copy_args, NULL);
-	return c->launch(c->work, blocks, 1, 1, WORK_THREADS, 1, 1, 0,
+	return c->d.launch(c->work, blocks, 1, 1, WORK_THREADS, 1, 1, 0,
 			 c->stream, args, NULL);
 }
 
@@ -232,8 +209,8 @@ CUresult neighbour_cuda_flag(struct neighbour_cuda *c, unsigned blocks)
 
 	mk_store_release(stop, !blocks);
 	if (!blocks)
-		return c->stream_synchronize(c->flag_stream);
-	return c->launch(c->flag, blocks, 1, 1, 32, 1, 1, 0, c->flag_stream,
+		return c->d.stream_wait(c->flag_stream);
+	return c->d.launch(c->flag, blocks, 1, 1, 32, 1, 1, 0, c->flag_stream,
 			 args, NULL);
 }
 
@@ -243,42 +220,42 @@ static CUresult do_alloc(struct neighbour_cuda *c)
 {
 	CUdeviceptr at;
 
-	return c->mem_alloc(&at, 16u << 20);
+	return c->d.mem_alloc(&at, 16u << 20);
 }
 
 static CUresult do_alloc_async(struct neighbour_cuda *c)
 {
 	CUdeviceptr at;
-	CUresult r = c->mem_alloc_async(&at, 16u << 20, c->stream);
+	CUresult r = c->d.mem_alloc_async(&at, 16u << 20, c->stream);
 
 	if (!r)
-		r = c->mem_free_async(at, c->stream);
-	return r ? r : c->stream_synchronize(c->stream);
+		r = c->d.mem_free_async(at, c->stream);
+	return r ? r : c->d.stream_wait(c->stream);
 }
 
 static CUresult do_host_alloc(struct neighbour_cuda *c)
 {
 	void *p;
 
-	return c->host_alloc(&p, 4u << 20, MKC_HOST_PORTABLE);
+	return c->d.host_alloc(&p, 4u << 20, MKC_HOST_PORTABLE);
 }
 
 static CUresult do_copy(struct neighbour_cuda *c)
 {
-	CUresult r = c->to_device(c->memory, c->pageable, NEIGHBOUR_BYTES);
+	CUresult r = c->d.copy_in(c->memory, c->pageable, NEIGHBOUR_BYTES);
 
-	return r ? r : c->to_host(c->pageable, c->memory, NEIGHBOUR_BYTES);
+	return r ? r : c->d.copy_out(c->pageable, c->memory, NEIGHBOUR_BYTES);
 }
 
 static CUresult do_copy_async(struct neighbour_cuda *c)
 {
-	CUresult r = c->to_device_async(c->memory, c->pinned, NEIGHBOUR_BYTES,
+	CUresult r = c->d.copy_in_async(c->memory, c->pinned, NEIGHBOUR_BYTES,
 					c->stream);
 
 	if (!r)
-		r = c->to_host_async(c->pinned, c->memory, NEIGHBOUR_BYTES,
+		r = c->d.copy_out_async(c->pinned, c->memory, NEIGHBOUR_BYTES,
 				     c->stream);
-	return r ? r : c->stream_synchronize(c->stream);
+	return r ? r : c->d.stream_wait(c->stream);
 }
 
 static CUresult do_kernel(struct neighbour_cuda *c)
@@ -300,20 +277,20 @@ static CUresult do_full(struct neighbour_cuda *c)
 {
 	CUresult r = neighbour_cuda_work(c, NEIGHBOUR_WAVE);
 
-	return r ? r : c->stream_synchronize(c->stream);
+	return r ? r : c->d.stream_wait(c->stream);
 }
 
 static CUresult do_graph(struct neighbour_cuda *c)
 {
-	CUresult r = c->graph_launch(c->graph, c->stream);
+	CUresult r = c->d.graph_launch(c->graph, c->stream);
 
-	return r ? r : c->stream_synchronize(c->stream);
+	return r ? r : c->d.stream_wait(c->stream);
 }
 
 static CUresult do_lazy(struct neighbour_cuda *c)
 {
 	CUfunction f;
-	CUresult r = c->module_function(&f, c->lazy, "neighbour_null");
+	CUresult r = c->d.module_function(&f, c->lazy, "neighbour_null");
 
 	return r ? r : launch_on(c, f, c->stream);
 }
@@ -322,22 +299,22 @@ static CUresult do_module(struct neighbour_cuda *c)
 {
 	CUmodule m;
 
-	return c->module_load(&m, c->image);
+	return c->d.module_load(&m, c->image);
 }
 
 static CUresult do_synchronize(struct neighbour_cuda *c)
 {
-	return c->ctx_synchronize();
+	return c->d.ctx_wait();
 }
 
 static CUresult do_free(struct neighbour_cuda *c)
 {
-	return c->mem_free(c->to_free);
+	return c->d.mem_free(c->to_free);
 }
 
 static CUresult do_free_host(struct neighbour_cuda *c)
 {
-	return c->host_free(c->pinned_to_free);
+	return c->d.host_free(c->pinned_to_free);
 }
 
 static const struct {

@@ -132,7 +132,7 @@ static unsigned batch(struct share *s, unsigned work)
 	for (unsigned i = 0; i < n; i++)
 		if (neighbour_cuda_work(&s->cuda, work))
 			return 0;
-	return s->cuda.stream_synchronize(s->cuda.stream) ? 0 : n;
+	return s->cuda.d.stream_wait(s->cuda.stream) ? 0 : n;
 }
 
 /* Kernels a second over a turn; 0 if one failed. */

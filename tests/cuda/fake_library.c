@@ -117,3 +117,19 @@ CUresult cuGraphLaunch(void *graph, CUstream s)
 	(void)graph, (void)s;
 	return 0;
 }
+
+/* In the table of the program's calls, but only `bench` makes these. */
+#define NOT_SUPPORTED(name)         \
+	EXPORT CUresult name(void); \
+	CUresult name(void)         \
+	{                           \
+		return 801;         \
+	}
+
+NOT_SUPPORTED(cuDeviceGetPCIBusId)
+NOT_SUPPORTED(cuDevicePrimaryCtxSetFlags_v2)
+NOT_SUPPORTED(cuGraphCreate)
+NOT_SUPPORTED(cuGraphAddKernelNode)
+NOT_SUPPORTED(cuGraphUpload)
+NOT_SUPPORTED(cuGraphDestroy)
+NOT_SUPPORTED(cuGraphExecDestroy)

@@ -197,6 +197,16 @@ CALL(cuGraphLaunch, (struct graph *g, void *stream), (void)stream,
 CALL(cuGraphDestroy, (struct graph *g), free(g), graphs--)
 CALL(cuGraphExecDestroy, (struct graph *g), free(g), execs--)
 
+/* In the table of the program's calls, but only `neighbour` makes these. */
+CALL(cuCtxSetCurrent, (void), return 801)
+CALL(cuCtxSynchronize, (void), return 801)
+CALL(cuMemAllocAsync, (void), return 801)
+CALL(cuMemFreeAsync, (void), return 801)
+CALL(cuMemcpyHtoD_v2, (void), return 801)
+CALL(cuMemcpyDtoH_v2, (void), return 801)
+CALL(cuStreamBeginCapture_v2, (void), return 801)
+CALL(cuStreamEndCapture, (void), return 801)
+
 /* ---- NVRTC --------------------------------------------------------------- */
 
 CALL(nvrtcVersion, (int *major, int *minor), *major = 13, *minor = 0)
