@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bench_cuda.h"
+#include "bench_vectors.h"
 
 #define THREADS 256u
 #define RUNS 5000u
@@ -69,8 +70,7 @@ static CUresult fill(struct saxpy *s, float *host)
 		host[i] = 0;
 	if (!r)
 		r = copy(s, s->y, host, true);
-	for (unsigned i = 0; i < s->n; i++)
-		host[i] = (float)(i % 7);
+	bench_vector_fill(host, s->n);
 	return r ? r : copy(s, s->x, host, true);
 }
 
@@ -93,17 +93,11 @@ static int measure(struct saxpy *s, const char *size, const char *key_size)
 	return r ? r : bench_latency(s->b, key, label, RUNS, by_graph, s);
 }
 
-/* Every run added x once; small whole numbers are exact. */
 static int verify(struct saxpy *s, float *host)
 {
 	if (bench_cuda_check(s->b, copy(s, s->y, host, false), "reading y"))
 		return -1;
-	for (unsigned i = 0; i < s->n; i++)
-		if (host[i] != (float)(i % 7) * (float)s->runs)
-			return bench_fail(s->b, "element %u is %g after %llu "
-					  "runs", i, (double)host[i],
-					  (unsigned long long)s->runs);
-	return 0;
+	return bench_vector_verify(s->b, host, s->n, s->runs);
 }
 
 static int saxpy_of(struct bench *b, unsigned n, const char *size,

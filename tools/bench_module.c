@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Handlers of a module: no-ops by width, and a small real one. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "bench_run.h"
+#include "bench_vectors.h"
 
 #define ENTRIES 1024u
 #define TRIPS 20000u
@@ -95,10 +94,8 @@ int bench_width(struct bench *b)
 struct saxpy {
 	struct live l;
 	struct saxpy_args args;
-	mk_buffer_t x, y;
-	uint32_t n;
+	struct bench_vectors v;
 	unsigned slices;
-	uint64_t runs;
 };
 
 /* bench_once: the whole vector, in as many slots as it is cut into. */
@@ -109,7 +106,7 @@ static int saxpy_once(void *arg, uint64_t *ns, unsigned room)
 	uint64_t began = mk_now_ns();
 
 	(void)room;
-	args.n = s->n / s->slices;
+	args.n = s->v.n / s->slices;
 	for (unsigned i = 0; i < s->slices; i++) {
 		args.offset = (uint64_t)i * args.n * sizeof(float);
 		memcpy(s->l.args, &args, sizeof(args));
@@ -120,41 +117,8 @@ static int saxpy_once(void *arg, uint64_t *ns, unsigned room)
 		if (live_await(&s->l, s->l.out) < 0)
 			return -1;
 	ns[0] = mk_now_ns() - began;
-	s->runs++;
+	s->v.runs++;
 	return 1;
-}
-
-static int saxpy_buffers(struct bench *b, struct saxpy *s, float *host)
-{
-	uint64_t bytes = (uint64_t)s->n * sizeof(float);
-	int r = mk_buffer_create(b->ctx, bytes, 0, &s->x);
-
-	if (!r)
-		r = mk_buffer_create(b->ctx, bytes, 0, &s->y);
-	for (uint32_t i = 0; i < s->n; i++)
-		host[i] = (float)(i % 7);
-	if (!r)
-		r = mk_buffer_write(b->ctx, s->x, 0, host, bytes);
-	s->args.x = mk_buffer_ref(s->x);
-	s->args.y = mk_buffer_ref(s->y);
-	s->args.a = 1.0f;
-	return r ? bench_fail_library(b, "buffers", r) : 0;
-}
-
-/* Every run added x once; small whole numbers are exact. */
-static int saxpy_verify(struct bench *b, struct saxpy *s, float *host)
-{
-	int r = mk_buffer_read(b->ctx, s->y, 0, host,
-			       (uint64_t)s->n * sizeof(float));
-
-	if (r < 0)
-		return bench_fail_library(b, "mk_buffer_read", r);
-	for (uint32_t i = 0; i < s->n; i++)
-		if (host[i] != (float)(i % 7) * (float)s->runs)
-			return bench_fail(b, "element %u is %g after %llu "
-					  "runs", i, (double)host[i],
-					  (unsigned long long)s->runs);
-	return 0;
 }
 
 static int saxpy_measure(struct bench *b, struct saxpy *s, const char *size)
@@ -164,10 +128,10 @@ static int saxpy_measure(struct bench *b, struct saxpy *s, const char *size)
 
 	s->slices = 1;
 	snprintf(key, sizeof(key), "saxpy.%s.slot",
-		 s->n > 100000 ? "1m" : "4k");
+		 s->v.n > 100000 ? "1m" : "4k");
 	snprintf(label, sizeof(label), "%s, one block-wide slot", size);
 	r = bench_latency(b, key, label, 3000, saxpy_once, s);
-	if (r || s->n < 100000)
+	if (r || s->v.n < 100000)
 		return r;
 	s->slices = SLICES;
 	snprintf(label, sizeof(label), "%s, %u block-wide slots", size, SLICES);
@@ -176,29 +140,24 @@ static int saxpy_measure(struct bench *b, struct saxpy *s, const char *size)
 
 static int saxpy_of(struct bench *b, uint32_t n, const char *size)
 {
-	float *host = malloc(n * sizeof(*host));
-	struct saxpy s = { .n = n };
-	int r = host ? live_open(b, &s.l, ENTRIES) :
-		       bench_fail(b, "no memory");
+	struct saxpy s = { 0 };
+	int r = live_open(b, &s.l, ENTRIES);
 
-	if (r) {
-		free(host);
+	if (r)
 		return r;
-	}
-	r = saxpy_buffers(b, &s, host);
+	r = bench_vectors_open(b, &s.v, n);
+	s.args.x = mk_buffer_ref(s.v.x);
+	s.args.y = mk_buffer_ref(s.v.y);
+	s.args.a = 1.0f;
 	if (!r)
 		r = live_use(&s.l, b->ctx, "bench_saxpy", &s.args,
 			     sizeof(s.args));
 	if (!r)
 		r = saxpy_measure(b, &s, size);
 	if (!r)
-		r = saxpy_verify(b, &s, host);
+		r = bench_vectors_verify(b, &s.v);
 	r = live_close(&s.l) || r ? -1 : 0;
-	if (s.x)
-		mk_buffer_destroy(b->ctx, s.x, BENCH_WAIT_NS);
-	if (s.y)
-		mk_buffer_destroy(b->ctx, s.y, BENCH_WAIT_NS);
-	free(host);
+	bench_vectors_close(b, &s.v);
 	return r;
 }
 

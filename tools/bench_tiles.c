@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench_run.h"
+#include "bench_vectors.h"
 
 #define ELEMENTS_CPU (8u << 20)   /* of x and of y: 32 MiB each */
 #define ELEMENTS_GPU (128u << 20) /* 512 MiB each */
@@ -35,9 +35,7 @@ static const char source[] =
 
 struct saxpy {
 	struct live l;
-	mk_buffer_t x, y;
-	uint32_t n;
-	uint64_t runs;
+	struct bench_vectors v;
 };
 
 /* bench_once */
@@ -50,7 +48,7 @@ static int by_tiles(void *arg, uint64_t *ns, unsigned room)
 	if (live_submit(&s->l, 1) < 1 || live_await(&s->l, 1) < 0)
 		return -1;
 	ns[0] = mk_now_ns() - began;
-	s->runs++;
+	s->v.runs++;
 	return 1;
 }
 
@@ -135,8 +133,7 @@ static int in_threads(struct bench *b, unsigned workers)
 		free(c.y);
 		return r;
 	}
-	for (uint32_t i = 0; i < c.elements; i++)
-		c.x[i] = (float)(i % 7);
+	bench_vector_fill(c.x, c.elements);
 	r = bench_latency(b, "tiles.threads", "32 MiB, the same in threads",
 			  RUNS, by_threads, &c);
 	c.stop = true;
@@ -152,36 +149,6 @@ static int in_threads(struct bench *b, unsigned workers)
 
 /* ---- the slot ----------------------------------------------------------- */
 
-static int fill(struct bench *b, struct saxpy *s, float *host)
-{
-	uint64_t bytes = (uint64_t)s->n * sizeof(float);
-	int r = mk_buffer_create(b->ctx, bytes, 0, &s->x);
-
-	if (!r)
-		r = mk_buffer_create(b->ctx, bytes, 0, &s->y);
-	for (uint32_t i = 0; i < s->n; i++)
-		host[i] = (float)(i % 7);
-	if (!r)
-		r = mk_buffer_write(b->ctx, s->x, 0, host, bytes);
-	return r ? bench_fail_library(b, "buffers", r) : 0;
-}
-
-/* Every run added x once; whole numbers that small are exact. */
-static int verify(struct bench *b, struct saxpy *s, float *host)
-{
-	int r = mk_buffer_read(b->ctx, s->y, 0, host,
-			       (uint64_t)s->n * sizeof(float));
-
-	if (r < 0)
-		return bench_fail_library(b, "mk_buffer_read", r);
-	for (uint32_t i = 0; i < s->n; i++)
-		if (host[i] != (float)(i % 7) * (float)s->runs)
-			return bench_fail(b, "element %u is %g after %llu "
-					  "runs", i, (double)host[i],
-					  (unsigned long long)s->runs);
-	return 0;
-}
-
 /* Bytes a second: x is read, y is read and written. */
 static void bandwidth(struct bench *b, uint32_t n)
 {
@@ -193,7 +160,7 @@ static void bandwidth(struct bench *b, uint32_t n)
 			    (double)row->p50_ns, "GB/s");
 }
 
-static int in_one_slot(struct bench *b, struct saxpy *s, float *host)
+static int in_one_slot(struct bench *b, struct saxpy *s)
 {
 	struct {
 		struct mk_ref x, y;
@@ -203,41 +170,33 @@ static int in_one_slot(struct bench *b, struct saxpy *s, float *host)
 	char label[BENCH_LABEL_BYTES];
 	uint16_t tiles = b->cuda ? TILES_GPU : TILES_CPU;
 
-	if (fill(b, s, host))
-		return -1;
-	args.x = mk_buffer_ref(s->x);
-	args.y = mk_buffer_ref(s->y);
+	args.x = mk_buffer_ref(s->v.x);
+	args.y = mk_buffer_ref(s->v.y);
 	args.a = 1.0f;
-	args.n = s->n;
+	args.n = s->v.n;
 	if (live_use(&s->l, b->ctx, "bench_tiles", &args, sizeof(args)))
 		return -1;
 	s->l.tiles = tiles;
 	snprintf(label, sizeof(label), "%u MiB, one slot of %u tiles",
-		 s->n >> 18, tiles);
+		 s->v.n >> 18, tiles);
 	if (bench_latency(b, "tiles.slot", label, RUNS, by_tiles, s))
 		return -1;
-	bandwidth(b, s->n);
-	return verify(b, s, host);
+	bandwidth(b, s->v.n);
+	return bench_vectors_verify(b, &s->v);
 }
 
 static int slot(struct bench *b)
 {
-	struct saxpy s = { .n = b->cuda ? ELEMENTS_GPU : ELEMENTS_CPU };
-	float *host = malloc((size_t)s.n * sizeof(*host));
-	int r;
+	struct saxpy s = { 0 };
+	int r = live_open(b, &s.l, 64);
 
-	if (!host)
-		return bench_fail(b, "no memory");
-	r = live_open(b, &s.l, 64);
-	if (!r) {
-		r = in_one_slot(b, &s, host);
-		r = live_close(&s.l) || r ? -1 : 0;
-	}
-	if (s.x)
-		mk_buffer_destroy(b->ctx, s.x, BENCH_WAIT_NS);
-	if (s.y)
-		mk_buffer_destroy(b->ctx, s.y, BENCH_WAIT_NS);
-	free(host);
+	if (r)
+		return r;
+	r = bench_vectors_open(b, &s.v, b->cuda ? ELEMENTS_GPU : ELEMENTS_CPU);
+	if (!r)
+		r = in_one_slot(b, &s);
+	r = live_close(&s.l) || r ? -1 : 0;
+	bench_vectors_close(b, &s.v);
 	return r;
 }
 
