@@ -139,6 +139,32 @@ static void chain(struct conform *c)
 	rig_end(&r);
 }
 
+/* In a ring of few places: what a worker leaves in one, another finds there
+ * soon. Each waits for all before it; some have tiles. */
+static void few_places(struct conform *c)
+{
+	struct mk_slot *s;
+	struct rig r;
+	enum { N = 1500 };
+	uint32_t reaped = 0;
+
+	rig_begin(&r, c, 4);
+	for (uint32_t i = 0; i < N; i++) {
+		/* an answer that was given early frees no place */
+		while (mk_queue_get(r.q, 1, &s) != 1) {
+			assert_int_equal(support_reap(r.q).result, 0);
+			reaped++;
+		}
+		mk_slot_init(s, MK_OP_NOP, i);
+		s->tiles = i % 3 ? 1 : 2;
+		flow_of(&r, r.q, s, i ? 0 : NOTHING, i, 0);
+	}
+	while (reaped++ < N)
+		assert_int_equal(support_reap(r.q).result, 0);
+	assert_true(counter(&r, 0) == N);
+	rig_end(&r);
+}
+
 /* The slots that are waited for come behind 300 that wait for them: more than
  * there are workers, so nobody may be held up. */
 static void many_wait(struct conform *c)
@@ -508,10 +534,16 @@ static void fence(struct conform *c)
 			NOTHING, 0, 1);
 		for (unsigned i = 0; i < 2; i++)
 			assert_int_equal(support_reap(other).result, 0);
-		for (unsigned i = 0; i < 24; i++) {
+		/* those behind the fence at any time */
+		for (unsigned i = 0, before = 0; i < 24; i++) {
 			a = support_reap(r.q);
 			assert_int_equal(a.result, 0);
-			assert_int_equal(a.user_data, i);
+			before += a.user_data < 20;
+			/* the others are there, even if this one was seen
+			 * first */
+			if (a.user_data == 20 && before < 20)
+				assert_true(mk_queue_wait(r.q, 20 - before,
+							  0) > 0);
 		}
 	}
 	support_queue_end(other);
@@ -678,6 +710,7 @@ int main(void)
 		{ "destroyed while it waits", destroyed },
 		{ "bad counters", bad_counters },
 		{ "refused slots raise", refused },
+		{ "few places", few_places },
 		{ "tiles, unrun", tiles_unrun },
 		{ "a fence behind waits", fence },
 		{ "a fence, one worker", fence },

@@ -32,6 +32,7 @@ static struct cpu_job *job_open(struct cpu_worker *w, uint32_t pending)
 	struct cpu_queue *q = w->queue;
 	struct cpu_job *job = &q->jobs[w->task.ticket & q->mask];
 
+	(void)mk_load_acquire(&job->state); /* of job_finish() */
 	job->ticket = w->task.ticket;
 	job->header = w->header;
 	job->deadline_ns = w->task.deadline_ns;
@@ -181,8 +182,10 @@ static void job_finish(struct cpu_worker *w, struct cpu_job *job)
 	/* some tiles were in time */
 	if (result == -MK_EDEADLINE && mk_load_relaxed(&job->tiled))
 		result = -MK_EOVERRUN;
-	/* once it is answered the job is another slot's */
-	mk_store_relaxed(&job->state, CPU_JOB_NONE);
+	/* once it is answered the job is another slot's: the answer, the host
+	 * and that slot order the two. Pairs with job_open(), for who cannot
+	 * see the host do so */
+	mk_store_release(&job->state, CPU_JOB_NONE);
 	mk_sub_seq(&w->engine->flow.active, 1);
 	finish(w, q, t, &slot, result, value);
 }
