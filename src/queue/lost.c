@@ -181,6 +181,9 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 	q->loss_claim = again;
 	q->loss_seen = false;
 	mk_store_release(&q->block->claim, again);
+	/* pairs with note_losses(): no engine posts just now */
+	mk_store_release(&q->asked_lost,
+			 mk_load_acquire(&mk_queue_io(q)->posted));
 	pthread_mutex_unlock(&q->loss_lock);
 	mk_add_relaxed(&q->ctx->counts.replayed, replayed);
 }

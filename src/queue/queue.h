@@ -104,9 +104,10 @@ struct mk_queue {
 	alignas(MK_LINE) uint8_t *asked_state; /* by index; NULL: never taken */
 	uint64_t asked_next;  /* the first that was not taken */
 	uint64_t asked_freed; /* what `taken` says */
-	uint64_t asked_seen;  /* posted, as last seen, ... */
-	uint64_t asked_restarts; /* ... and the restarts since then at most */
-	uint64_t asked_gone;  /* posted by engines that are gone */
+	uint64_t asked_gone;  /* those before were posted by engines that are
+			       * gone */
+	uint64_t asked_lost;  /* the same, as shared memory has it: recovery
+			       * store-release; taking load-acquire */
 
 	/* under ctx->lock */
 	struct mk_queue *list;

@@ -38,7 +38,14 @@ static bool slot_ended(const struct mk_queue *q, uint64_t ticket)
 	return ticket - head >= tail - head;
 }
 
-/* Whoever was to look at the answer has done so, or never will. */
+/* Posted by an engine that is gone. */
+static bool is_gone(const struct mk_queue *q, uint64_t at)
+{
+	return (int64_t)(q->asked_gone - at) > 0;
+}
+
+/* Whoever was to look at the answer has done so, or never will. A slot that
+ * runs again asks again, and may wait for a place to do so. */
 static bool over(const struct mk_queue *q, uint64_t at, uint8_t state)
 {
 	struct mk_io_record *r = record_at(q, at);
@@ -47,7 +54,7 @@ static bool over(const struct mk_queue *q, uint64_t at, uint8_t state)
 		return state == ASKED_OVER;
 	/* pairs with the exchange of mk_io_answer() */
 	return mk_load_acquire(mk_io_word(r)) & MK_IO_SEEN ||
-	       slot_ended(q, mk_load_relaxed(&r->ticket));
+	       is_gone(q, at) || slot_ended(q, mk_load_relaxed(&r->ticket));
 }
 
 /* Places are freed in order: what handlers post next goes there. */
@@ -93,16 +100,16 @@ static bool copy_out(const struct mk_queue *q, uint64_t at,
 	return true;
 }
 
-/* Note what was posted; what had been before a restart, and is not whole, will
- * never be. `posted` was loaded before the restarts are. */
-static void note_restarts(struct mk_queue *q, uint64_t posted)
+/* Note what engines posted that are gone: what of it is not whole will never
+ * be. They may have written anything for a count. */
+static void note_losses(struct mk_queue *q)
 {
-	uint64_t restarts = mk_load_acquire(&q->ctx->restarts);
+	/* pairs with the store-release of mk_queue_prepare_restart() */
+	uint64_t lost = mk_load_acquire(&q->asked_lost);
 
-	if (restarts != q->asked_restarts)
-		q->asked_gone = q->asked_seen;
-	q->asked_restarts = restarts;
-	q->asked_seen = posted;
+	if ((int64_t)(lost - q->asked_gone) > 0 &&
+	    lost - q->asked_freed <= q->desc.io_records)
+		q->asked_gone = lost;
 }
 
 int mk_queue_io_take(struct mk_queue *q, struct mk_io_asked *out, unsigned n)
@@ -125,15 +132,14 @@ int mk_queue_io_take(struct mk_queue *q, struct mk_io_asked *out, unsigned n)
 				    (unsigned long long)posted,
 				    (unsigned long long)q->asked_freed,
 				    q->desc.io_records);
-	note_restarts(q, posted);
+	note_losses(q);
 	for (uint64_t at = q->asked_next; at != posted && have < n; at++) {
 		uint8_t *state = state_of(q, at);
 
 		if (*state == ASKED_NO && copy_out(q, at, &out[have])) {
 			*state = ASKED_TAKEN;
 			have++;
-		} else if (*state == ASKED_NO && (int64_t)(q->asked_gone - at)
-			   > 0) {
+		} else if (*state == ASKED_NO && is_gone(q, at)) {
 			*state = ASKED_OVER;
 		}
 		whole = whole && *state != ASKED_NO;
