@@ -46,8 +46,11 @@ if(MK_TOOL_MAIN)
 	add_executable(megakernel "${MK_TOOL_MAIN}")
 	target_link_libraries(megakernel PRIVATE mk_tool_flags)
 	if(MK_TOOL_SOURCES)
-		add_library(mk_tools STATIC ${MK_TOOL_SOURCES})
-		target_link_libraries(mk_tools PUBLIC mk_tool_flags mk_scan)
+		# with libmegakernel-io, for whoever brings the core
+		add_library(mk_tools STATIC ${MK_TOOL_SOURCES}
+			$<TARGET_OBJECTS:mk_io_objects>)
+		target_link_libraries(mk_tools PUBLIC mk_tool_flags mk_scan
+			${MK_IO_LINK})
 		target_link_libraries(megakernel PRIVATE mk_tools)
 	endif()
 	target_link_libraries(megakernel PRIVATE mk_static)

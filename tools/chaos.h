@@ -16,6 +16,9 @@
 
 #include <pthread.h>
 
+#include <megakernel/io.h>
+#include <megakernel/stream.h>
+
 #include "cli.h"
 
 /* ---- faults (chaos_plan.c) --------------------------------------------- */
@@ -201,6 +204,8 @@ extern const char chaos_twist_source[];
 extern const char chaos_fault_source[];
 extern const char chaos_cpu_source[];
 extern const char chaos_flow_source[];
+extern const char chaos_io_source[];
+extern const char chaos_stream_source[];
 
 struct chaos_mix_args {
 	struct mk_ref table;
@@ -265,6 +270,42 @@ struct chaos_flow {
 	struct chaos_tally tally;
 };
 
+#define CHAOS_COPIES 16u  /* slots of a round */
+#define CHAOS_PIECE 4096u
+
+/* Slots that ask the host for bytes of a file; a thread of its own. */
+struct chaos_io {
+	struct chaos *chaos;
+	struct mk_queue *q;
+	struct mk_io *io;
+	mk_buffer_t buffer; /* pieces as they are read, then as written */
+	uint16_t opcode;
+	int fd;        /* of a file with pieces to read, then those written */
+	uint32_t file; /* its index */
+	uint64_t random;
+	uint64_t salt[CHAOS_COPIES];
+	unsigned char bytes[2 * CHAOS_COPIES * CHAOS_PIECE]; /* at first */
+	unsigned char last[CHAOS_COPIES * CHAOS_PIECE];  /* as written */
+	unsigned char found[CHAOS_COPIES * CHAOS_PIECE];
+	pthread_t thread;
+	bool started;
+	uint64_t rounds, services; /* relaxed */
+	struct chaos_tally tally;
+};
+
+/* One stream after the other; a thread of its own. */
+struct chaos_streams {
+	struct chaos *chaos;
+	int fd[6];
+	unsigned char bytes[100000]; /* all files are a beginning of it */
+	uint64_t random;
+	uint64_t leave; /* chunks after which it is left; 0: never */
+	pthread_t thread;
+	bool started;
+	uint64_t streams, chunks; /* relaxed */
+	struct chaos_tally tally;
+};
+
 #define CHAOS_LANES 3u
 
 /* Everything that a context with a workload has. */
@@ -277,6 +318,8 @@ struct chaos_load {
 	struct chaos_lane lane[CHAOS_LANES];
 	struct chaos_rows rows;
 	struct chaos_flow flow;
+	struct chaos_io io;
+	struct chaos_streams streams;
 };
 
 /* chaos_work.c: 0 or -1, printed. */
@@ -304,6 +347,18 @@ void chaos_rows_close(struct chaos *c);
 int chaos_flow_open(struct chaos *c);
 int chaos_flow_start(struct chaos *c);
 void chaos_flow_stop(struct chaos *c);
+
+/* chaos_io.c */
+int chaos_io_open(struct chaos *c);
+int chaos_io_start(struct chaos *c);
+void chaos_io_stop(struct chaos *c);
+/* A file with these bytes that has no name; -1, printed. */
+int chaos_file(struct chaos *c, const void *bytes, size_t n);
+
+/* chaos_stream.c */
+int chaos_streams_open(struct chaos *c);
+int chaos_streams_start(struct chaos *c);
+void chaos_streams_stop(struct chaos *c);
 
 /* ---- the run ----------------------------------------------------------- */
 

@@ -279,11 +279,13 @@ static int load_again(struct chaos *c)
 {
 	static const char *const source[] = {
 		chaos_work_source, chaos_twist_source, chaos_fault_source,
-		chaos_flow_source, chaos_cpu_source,
+		chaos_flow_source, chaos_io_source, chaos_stream_source,
+		chaos_cpu_source,
 	};
 	static const char *const name[] = { "work.c", "twist.c", "fault.c",
-					    "flow.c", "cpu.c" };
-	unsigned n = c->cpu ? 5 : 4;
+					    "flow.c", "io.c", "stream.c",
+					    "cpu.c" };
+	unsigned n = c->cpu ? 7 : 6;
 	uint64_t deadline = mk_deadline_after(BOUND_NS);
 	int r = 0;
 

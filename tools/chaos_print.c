@@ -129,6 +129,11 @@ static void print_endings(const struct chaos *c, const struct chaos_tally *t)
 	       (ull)c->load.rows.recovered);
 	printf("flows of 12 slots that wait, have tiles, make work: %llu\n",
 	       (ull)c->load.flow.rounds);
+	printf("rounds of 16 slots that read and write a file: %llu, by %llu "
+	       "services\n", (ull)c->load.io.rounds,
+	       (ull)c->load.io.services + 1);
+	printf("streams of 6 files and a pipe: %llu, with %llu chunks\n",
+	       (ull)c->load.streams.streams, (ull)c->load.streams.chunks);
 	if (c->process)
 		printf("worker processes lost %llu (%llu crashes, %llu hangs, "
 		       "%llu otherwise), started again %llu, failed starts "

@@ -383,7 +383,8 @@ int chaos_load_open(struct chaos *c)
 	for (unsigned i = 0; i < CHAOS_LANES; i++)
 		if (lane_open(c, i))
 			return -1;
-	return chaos_rows_open(c) || chaos_flow_open(c) ? -1 : 0;
+	return chaos_rows_open(c) || chaos_flow_open(c) || chaos_io_open(c) ||
+			       chaos_streams_open(c) ? -1 : 0;
 }
 
 int chaos_load_start(struct chaos *c)
@@ -391,7 +392,9 @@ int chaos_load_start(struct chaos *c)
 	for (unsigned i = 0; i < CHAOS_LANES; i++)
 		if (lane_start(c, &c->load.lane[i]))
 			return -1;
-	return chaos_rows_start(c) || chaos_flow_start(c) ? -1 : 0;
+	return chaos_rows_start(c) || chaos_flow_start(c) ||
+			       chaos_io_start(c) || chaos_streams_start(c) ?
+		       -1 : 0;
 }
 
 bool chaos_load_go_on(struct chaos *c, bool still)
@@ -434,6 +437,8 @@ void chaos_load_stop(struct chaos *c)
 	}
 	chaos_rows_close(c);
 	chaos_flow_stop(c);
+	chaos_io_stop(c);
+	chaos_streams_stop(c);
 }
 
 void chaos_load_close(struct chaos *c)
@@ -448,7 +453,9 @@ uint64_t chaos_load_answered(const struct chaos *c)
 {
 	uint64_t n = mk_load_relaxed(&c->load.rows.rows) +
 		     mk_load_relaxed(&c->load.rows.dispatches) +
-		     mk_load_relaxed(&c->load.flow.rounds);
+		     mk_load_relaxed(&c->load.flow.rounds) +
+		     mk_load_relaxed(&c->load.io.rounds) +
+		     mk_load_relaxed(&c->load.streams.chunks);
 
 	for (unsigned i = 0; i < CHAOS_LANES; i++)
 		n += mk_load_relaxed(&c->load.lane[i].answered);
@@ -463,5 +470,7 @@ struct chaos_tally chaos_load_tally(const struct chaos *c)
 		chaos_tally_add(&all, &c->load.lane[i].tally);
 	chaos_tally_add(&all, &c->load.rows.tally);
 	chaos_tally_add(&all, &c->load.flow.tally);
+	chaos_tally_add(&all, &c->load.io.tally);
+	chaos_tally_add(&all, &c->load.streams.tally);
 	return all;
 }
