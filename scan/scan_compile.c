@@ -140,10 +140,15 @@ static int build_automaton(const struct scan_pattern *p, size_t count,
 	if (r != -E2BIG)
 		return r;
 	problem->pattern = SIZE_MAX;
-	snprintf(problem->text, sizeof(problem->text),
-		 "the %zu patterns need an automaton of more than %u states or "
-		 "64 MiB: give fewer at a time, repeat less, or -F for text",
-		 count, most);
+	if (count == 1)
+		snprintf(problem->text, sizeof(problem->text),
+			 "the pattern needs an automaton of more than %u "
+			 "states or 64 MiB: repeat less, or -F for text", most);
+	else
+		snprintf(problem->text, sizeof(problem->text),
+			 "the %zu patterns need an automaton of more than %u "
+			 "states or 64 MiB: give fewer at a time, repeat less, "
+			 "or -F for text", count, most);
 	return r;
 }
 

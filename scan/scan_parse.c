@@ -56,10 +56,11 @@ static uint32_t checked(struct parser *p, uint32_t node)
 }
 
 /* Is the next thing this operator: c in extended, \c in basic ones? */
+/* In extended expressions a ) that no group begins is text, as for grep. */
 static bool is_operator(const struct parser *p, unsigned char c)
 {
 	if (p->o->syntax == SCAN_EXTENDED)
-		return p->at < p->end && *p->at == c;
+		return p->at < p->end && *p->at == c && (c != ')' || p->depth);
 	return p->end - p->at >= 2 && p->at[0] == '\\' && p->at[1] == c;
 }
 
@@ -284,7 +285,8 @@ static uint32_t escape(struct parser *p)
 			   "back-references (\\%c) are not held by the tables",
 			   c);
 	if ((unsigned)((c | 32) - 'a') < 26 || c == '0')
-		return bad(p, at, "\\%c has no meaning", c);
+		return bad(p, at, "\\%c has no meaning%s", c,
+			   c == 'd' ? "; [0-9] is a digit" : "");
 	p->at--; /* the character itself */
 	return character(p);
 }
@@ -301,12 +303,12 @@ static uint32_t group(struct parser *p)
 			   SCAN_DEPTH_MAX);
 	skip_operator(p);
 	node = alternatives(p);
-	p->depth--;
 	if (p->error)
 		return SCAN_NO_NODE;
 	if (!is_operator(p, ')'))
 		return bad(p, open, "a group that does not end");
 	skip_operator(p);
+	p->depth--;
 	return node;
 }
 

@@ -287,6 +287,9 @@ int cmd_scan(int argc, char **argv)
 	struct scan_patterns p = { 0 };
 	int status = parse(argc, argv, &o, &p);
 
+	/* of empty files of patterns, as grep: nothing can match */
+	if (status < 0 && !p.count)
+		status = 1;
 	if (status < 0 && optind == argc)
 		status = open_and_run(&o, &p, standard, 1);
 	else if (status < 0)

@@ -10,6 +10,7 @@
 #include "scan_run.h"
 
 #define BATCH_MAX 32u /* files taken at once */
+#define PIPE_LOOK_MS 50
 #define ROOM_MIN 8192u /* a chunk with less than this left is full */
 
 struct reader {
@@ -22,6 +23,7 @@ struct reader {
 
 /* The file that is read. */
 struct source {
+	struct scan *scan;
 	uint64_t sequence;
 	uint64_t offset; /* of what r->chunk has of it */
 	uint32_t got;    /* bytes of that */
@@ -157,6 +159,27 @@ static void add_piece(struct reader *r, const struct source *from,
 
 /* ---- reading ----------------------------------------------------------- */
 
+static bool is_enough(const struct source *from)
+{
+	return mk_load_relaxed(&scan_file(from->scan, from->sequence)->enough);
+}
+
+/* Until a pipe has something, or its end; meanwhile what it had is printed.
+ * False: no more of it is wanted. */
+static bool await_input(const struct source *from)
+{
+	struct pollfd p = { .fd = from->fd, .events = POLLIN };
+	struct crew *c = &from->scan->crew;
+
+	for (int ms = 0; !poll(&p, 1, ms);) {
+		crew_reap_try(c);
+		if (crew_stopped(c) || is_enough(from))
+			return false;
+		ms = ms < PIPE_LOOK_MS / 2 ? 2 * ms + 1 : PIPE_LOOK_MS;
+	}
+	return true;
+}
+
 /*
  * Fill [*got, room). 1: the file ended; 0: full, or all that a pipe has for
  * now; or a negated errno. A short read is not the end; only 0 is, whatever
@@ -168,8 +191,11 @@ static int fill(const struct source *from, unsigned char *at, uint32_t room,
 	struct pollfd p = { .fd = from->fd, .events = POLLIN };
 
 	while (*got < room) {
-		ssize_t n = read(from->fd, at + *got, room - *got);
+		ssize_t n;
 
+		if (from->pipe && !await_input(from))
+			return 0;
+		n = read(from->fd, at + *got, room - *got);
 		if (!n)
 			return 1;
 		if (n > 0)
@@ -191,11 +217,15 @@ static void settle(struct scan_file *f, int error)
 	mk_store_release(&f->ended, 1);
 }
 
-/* Bytes up to and with the last newline. */
-static uint32_t whole_lines(const unsigned char *text, uint32_t bytes)
+/* Bytes up to and with the last newline. Where there is none a NUL will do, if
+ * it ends lines: binary files may have gigabytes of them. */
+static uint32_t whole_lines(const struct scan *s, const unsigned char *text,
+			    uint32_t bytes)
 {
 	const unsigned char *end = memrchr(text, '\n', bytes);
 
+	if (!end && !s->settings->text)
+		end = memrchr(text, 0, bytes);
 	return end ? (uint32_t)(end + 1 - text) : 0;
 }
 
@@ -253,8 +283,9 @@ static int long_line(struct reader *r, struct source *from)
 			e = grow(r, have);
 		if (e || crew_stopped(&s->crew))
 			return e ? e : -ECANCELED;
-		end = fill(from, c->text + have, SCAN_READ, &part);
-		whole = whole_lines(c->text + have, part);
+		end = is_enough(from) ? 1 : fill(from, c->text + have,
+						 SCAN_READ, &part);
+		whole = whole_lines(s, c->text + have, part);
 		whole += whole ? have : 0;
 	}
 	whole = end ? have : whole;
@@ -297,10 +328,9 @@ static void stream(struct reader *r, struct source *from)
 	struct scan_file *f = scan_file(s, from->sequence);
 	int end = 0;
 
-	while (!end && !mk_load_relaxed(&f->enough) &&
-	       !crew_stopped(&s->crew)) {
+	while (!end && !is_enough(from) && !crew_stopped(&s->crew)) {
 		unsigned char *text = s->chunk[r->chunk].text;
-		uint32_t whole = whole_lines(text, from->got);
+		uint32_t whole = whole_lines(s, text, from->got);
 
 		if (whole) {
 			end = pass_on(r, from, whole);
@@ -383,7 +413,7 @@ static void take_file(struct reader *r, uint64_t sequence)
 {
 	struct scan_file *f = scan_file(r->s, sequence);
 	bool standard = !f->item.dir && !strcmp(f->item.name, "-");
-	struct source from = { .sequence = sequence };
+	struct source from = { .scan = r->s, .sequence = sequence };
 	int e = f->item.error;
 
 	if (e) {

@@ -38,6 +38,21 @@ for at in 98295 98304 196600 196604 196608 262080 262138 262144 393214; do
 	} > "some/b$at"
 done
 odd_tree tree
+# Lines that NULs end, and no newline for long: where grep's blocks begin no
+# more than where ours do.
+mkdir zeros
+: > empty
+{
+	head -c 700000 /dev/zero
+	printf 'needle\0a needle\0needle'
+	head -c 700000 /dev/zero
+	printf 'needle'
+} > zeros/many
+{
+	head -c 98304 /dev/zero | tr '\0' x
+	head -c 400000 /dev/zero
+	printf 'needle\n'
+} > zeros/later
 
 for flags in '' '--isolation none --readers 3 --workers 1'; do
 	compare -F needle some
@@ -58,6 +73,14 @@ for flags in '' '--isolation none --readers 3 --workers 1'; do
 	compare -F needle nowhere some/needles
 	compare -F needle - some/needles
 	compare -F -f some/words some
+	compare -F -f empty some
+	compare -E -x -f empty some
+	compare -c -f empty some
+	compare -f empty -e needle some
+	compare -F needle zeros
+	compare -F -c -e needle -e '' zeros
+	compare -F -x needle zeros
+	compare -E -c '^needle$|^$' zeros
 done
 flags=''
 if [ -d /usr/include/linux ]; then
@@ -80,6 +103,26 @@ mkdir out
 cp some/needles out
 mk scan -F needle out > out/self 2> err
 has err 'is also the output' "the output below the tree"
+
+# An answer that is known does not wait for more input.
+for flags in '-q' '-l' '--readers 1 -l'; do
+	rm -f pipe answered
+	mkfifo pipe
+	{
+		echo needle
+		for _ in $(seq 600); do
+			[ -e answered ] && break
+			sleep 0.05
+		done
+		[ -e answered ] || : > late
+	} > pipe &
+	# shellcheck disable=SC2086 # a list of flags
+	status 0 "$flags of a pipe" mk scan $flags -F needle < pipe > got
+	: > answered
+	wait
+	[ -e late ] && fail "$flags waits for more of a pipe"
+done
+flags=''
 
 # JSON has the same matches.
 mk scan --json -F needle some/needles some/binary > got

@@ -38,7 +38,7 @@ for p in 'ab*c' 'a|b|foo' '(ab)+' '(ab){2}' 'a{2}' 'a{1,}b' 'a{,1}b' \
 	'foo|foo_bar' '(foo|foo_)(bar|_bar)?' '()' 'a||b' '(|a)b' 'x?' \
 	'^(a|b)' '(a|b)$' '^$|b' 'a+?' 'a**' '[0-9]+' '\{1\}' 'a\|b' \
 	'a.{3}b' '(a|b|c){3,5}' 'x{0}y' '\<(foo|bar)\>' '(^|x)a' \
-	'[^ ]+$' '(a*)*b' '(a*)+' 'b(^|c)' 'a($|b)' 'star|plus'
+	'a)' '(a))|b)' '[^ ]+$' '(a*)*b' '(a*)+' 'b(^|c)' 'a($|b)' 'star|plus'
 do
 	compare -E -e "$p" some
 	compare -E -l -a -e "$p" some
@@ -89,7 +89,7 @@ refuse() {
 	none got "$*"
 }
 refuse "pattern 1 ('(a'), byte 1: a group that does not end" -E '(a'
-refuse 'byte 2: a ) that no group' -E 'a)'
+refuse 'byte 2: a ) that no group' 'a\)'
 refuse 'byte 2: [ without ]' 'a[b'
 refuse 'byte 2: there is no class' '[[:nope:]]'
 refuse 'a class is written [[:space:]]' '[:space:]'
@@ -98,6 +98,6 @@ refuse "pattern 2 ('b\\'), byte 2: a backslash at the end" -e a -e 'b\'
 refuse 'repeated more than 32767' -E 'a{40000}'
 refuse 'at least 3 times but at most 2' -E 'a{3,2}'
 refuse 'a range that ends before it begins' '[z-a]'
-refuse 'more than 16384 states' -E '(a|b)*a(a|b){20}c'
+refuse 'the pattern needs an automaton of more than 16384 states' -E '(a|b)*a(a|b){20}c'
 refuse 'has no meaning' '\d'
 finish
