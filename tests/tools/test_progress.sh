@@ -44,7 +44,9 @@ on_terminal needle "'$MEGAKERNEL' scan -F needle - < in"
 has tty ':2:needle' 'lines on the terminal at once'
 grep -aq files tty && fail 'a bar among the lines'
 
-on_terminal needle "'$MEGAKERNEL' scan -F needle - < in > lines 2> err;
-	echo needle"
+{
+	echo 'a needle'
+	sleep 0.3
+} | mk scan -F needle - > lines 2> err
 none err 'stderr is a file'
 finish
