@@ -6,7 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/order.h"
 #include "cli.h"
+
+static uint32_t bar; /* relaxed: at worst a message stands behind it */
+
+void cli_bar(bool shown)
+{
+	mk_store_relaxed(&bar, shown);
+}
 
 static void cli_verror(const char *command, const char *format, va_list ap)
 {
@@ -14,10 +22,9 @@ static void cli_verror(const char *command, const char *format, va_list ap)
 
 	/* one write, so that lines of several threads do not mix */
 	vsnprintf(text, sizeof(text), format, ap);
-	if (command)
-		fprintf(stderr, "megakernel: %s: %s\n", command, text);
-	else
-		fprintf(stderr, "megakernel: %s\n", text);
+	fprintf(stderr, "%smegakernel: %s%s%s\n",
+		mk_load_relaxed(&bar) ? "\r\033[K" : "",
+		command ? command : "", command ? ": " : "", text);
 }
 
 void cli_error(const char *command, const char *format, ...)

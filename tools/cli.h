@@ -37,7 +37,11 @@ int cmd_postmortem(int argc, char **argv);
 void cli_error(const char *command, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* The same, then where to look; returns CLI_USAGE. format NULL: only that
+/* A bar stands in the last line of stderr, a terminal, or does no more: what is
+ * printed there wipes it first. Any thread. */
+void cli_bar(bool shown);
+
+/* As cli_error(), then where to look; returns CLI_USAGE. format NULL: only that
  * (getopt has printed the error). */
 int cli_usage(const char *command, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -56,6 +56,7 @@ static void paint(struct crew_progress *p)
 		 (unsigned long long)done, (unsigned long long)all,
 		 p->counted ? "" : "+", (double)bytes / 1e6,
 		 seconds > 0 ? (double)bytes / 1e6 / seconds : 0.0);
+	cli_bar(true);
 	dprintf(STDERR_FILENO, "\r%.*s\033[K", (int)columns() - 1, line);
 }
 
@@ -111,6 +112,7 @@ static void *progress_thread(void *arg)
 	}
 	while (nap(p))
 		paint(p);
+	cli_bar(false);
 	dprintf(STDERR_FILENO, "\r\033[K");
 	return NULL;
 }

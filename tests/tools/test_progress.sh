@@ -37,6 +37,11 @@ same want lines 'scan, lines in a file'
 has tty '0/1 files' 'scan, stderr is a terminal'
 has tty "$(printf '\r\033[K')" 'the bar is wiped away'
 
+on_terminal 'files' "'$MEGAKERNEL' scan -F needle - nowhere < in > lines;
+	[ \$? -eq 2 ]"
+has tty "$(printf '\r\033[Kmegakernel: scan: nowhere: No such')" \
+	'a message wipes the bar first'
+
 on_terminal '0/1 files' "'$MEGAKERNEL' map crc32c - < in > lines"
 has tty '0/1 files' 'map, stderr is a terminal'
 
