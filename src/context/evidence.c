@@ -279,6 +279,7 @@ static void write_file(const char *dir, uint64_t number, const char *ending,
 	int b = snprintf(temp, sizeof(temp), "%s/.evidence-%d-%llu.%s", dir,
 			 (int)getpid(), (unsigned long long)number, ending);
 	int fd;
+	bool good;
 
 	if (a < 0 || b < 0 || (size_t)b >= sizeof(temp))
 		return;
@@ -286,7 +287,8 @@ static void write_file(const char *dir, uint64_t number, const char *ending,
 		  0600);
 	if (fd < 0)
 		return;
-	if (!write_all(fd, data, n) | (close(fd) != 0) || rename(temp, path))
+	good = write_all(fd, data, n);
+	if (close(fd) || !good || rename(temp, path))
 		unlink(temp);
 }
 
