@@ -121,9 +121,10 @@ static void serve(struct rig *r, uint32_t flags)
 				  .flags = flags | MK_IO_THREAD };
 
 	assert_int_equal(mk_io_create(r->ctx, &p, &r->io), 0);
-	assert_int_equal(mk_io_queue_add(r->io, r->q), 0);
+	/* first: slots may be waiting that name it */
 	assert_int_equal(mk_io_file_add(r->io, r->fd, MK_IO_MAY_READ |
 					MK_IO_MAY_WRITE, &r->file), 0);
+	assert_int_equal(mk_io_queue_add(r->io, r->q), 0);
 }
 
 static struct rig *begin(struct mk_ctx *ctx, uint32_t flags)
