@@ -26,6 +26,8 @@
  *
  * A counter is written by the host (mk_buffer_write()) only while no slot in
  * flight waits for it or raises it.
+ * Raised beyond 2^63 - 1 it would carry into the highest bit, and counts as one
+ * that failed.
  */
 #ifndef MEGAKERNEL_BATCH_H
 #define MEGAKERNEL_BATCH_H

@@ -158,6 +158,9 @@ MK_FN int32_t mk_yield(struct mk_task *task, const void *args, uint32_t bytes)
  * it failed, the slot or piece of made work ends with -MK_EUPSTREAM; if there
  * is no such word, with the code of mk_read().
  *
+ * A wait that never ends is not found, as one of mk_slot_wait() is: the slot
+ * then goes on until its deadline, or until it is cancelled.
+ *
  * Let nothing else but mk_raise() and slots that end change the word.
  */
 MK_FN int32_t mk_await(struct mk_task *task, struct mk_ref ref, uint32_t word,
