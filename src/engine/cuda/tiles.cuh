@@ -298,6 +298,8 @@ MKD_SLOW bool mkd_tiles_begin(struct mkd_warp *w, struct mkd_slot *s,
 	if (!ended)
 		return false;
 	s->result = mkd_job_result(job);
+	if (s->result == -MK_EDEADLINE)
+		s->result = -MK_EOVERRUN; /* as in mkd_root_end() */
 	s->value = mkd_load64(&job->value);
 	mkd_syncwarp();
 	if (!w->lane)
