@@ -20,7 +20,10 @@ all:
 	$(DEPS) run
 	$(call build,dev)
 
-run: all
+# the program alone: whoever wants to see it does not wait for the tests
+run:
+	$(DEPS) run
+	$(call build,dev) --target megakernel megakernel-worker
 	sh scripts/run-demo.sh build/bin/megakernel
 
 check:

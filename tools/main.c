@@ -87,13 +87,19 @@ static void guard_standard(void)
 
 int main(int argc, char **argv)
 {
-	char shown[64];
+	char shown[64], option[] = "--help";
 
 	guard_standard();
 	/* a reader that leaves is an error of write(), told by EPIPE */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2)
 		return cli_usage(NULL, "a command is missing");
+	if (!strcmp(argv[1], "help") && argc > 2) {
+		/* "help COMMAND" is "COMMAND --help" */
+		argv[1] = argv[2];
+		argv[2] = option;
+		argc = 3;
+	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
 	    !strcmp(argv[1], "help"))
 		return help();

@@ -10,6 +10,8 @@ for command in info map bench chaos neighbour compile postmortem; do
 	has got "  $command " "--help names $command"
 	status 0 "$command --help" mk $command --help > help 2> err
 	none err "$command --help"
+	status 0 "help $command" mk help $command > other 2> err
+	same help other "help $command"
 	has help "Usage: megakernel $command" "$command --help"
 	has help "Examples:" "$command --help"
 	awk 'length($0) > 80 { bad = 1 } END { exit bad }' help ||
