@@ -221,7 +221,6 @@ MK_API int mk_ctx_create(const struct mk_ctx_params *params,
  */
 MK_API int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns);
 
-/** What a context turned out to be. */
 /** What mk_ctx_info.state says. */
 enum mk_ctx_state {
 	MK_CTX_ALIVE = 0,
@@ -229,6 +228,7 @@ enum mk_ctx_state {
 	MK_CTX_RECOVERING = 2 /* lost, and on its way back by itself */
 };
 
+/** What a context turned out to be. */
 struct mk_ctx_info {
 	char engine[16];
 	char device_name[64];

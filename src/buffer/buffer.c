@@ -320,6 +320,8 @@ int mk_buffer_destroy(struct mk_ctx *ctx, mk_buffer_t buffer,
 	struct mk_buffer_entry *e;
 	int r = 0;
 
+	if (!ctx)
+		return mk_error_null("mk_buffer_destroy", "ctx");
 	e = lock_unheld(ctx, buffer, deadline, &r);
 	if (!e)
 		goto out;

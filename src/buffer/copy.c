@@ -180,6 +180,8 @@ static int buffer_copy(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t offset,
 	struct mk_buffer_entry *e;
 	int r = 0;
 
+	if (!ctx)
+		return mk_error_null(operation, "ctx");
 	pthread_mutex_lock(&ctx->lock);
 	mk_ctx_await(ctx);
 	e = mk_buffer_entry_of(ctx, buffer, operation);

@@ -115,6 +115,8 @@ int mk_buffer_checkpoint(struct mk_ctx *ctx, mk_buffer_t buffer)
 	struct mk_buffer_entry *e;
 	int r;
 
+	if (!ctx)
+		return mk_error_null("mk_buffer_checkpoint", "ctx");
 	pthread_mutex_lock(&ctx->lock);
 	mk_ctx_await(ctx);
 	e = mk_buffer_named(ctx, buffer, "mk_buffer_checkpoint");
@@ -139,6 +141,8 @@ int mk_buffer_renew(struct mk_ctx *ctx, mk_buffer_t buffer, mk_buffer_t *out)
 	struct mk_buffer_entry *e;
 	int r = 0;
 
+	if (!ctx || !out)
+		return mk_error_null("mk_buffer_renew", ctx ? "out" : "ctx");
 	pthread_mutex_lock(&ctx->lock);
 	mk_ctx_await(ctx);
 	e = mk_buffer_named(ctx, buffer, "mk_buffer_renew");

@@ -694,10 +694,11 @@ int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
 
 int mk_ctx_quiesce(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
+	uint64_t deadline = mk_deadline_after(timeout_ns);
 	int r;
 
-	uint64_t deadline = mk_deadline_after(timeout_ns);
-
+	if (!ctx)
+		return mk_error_null("mk_ctx_quiesce", "ctx");
 	r = mk_ctx_lock_until(ctx, deadline, "mk_ctx_quiesce");
 	if (r)
 		return r;
@@ -714,6 +715,8 @@ int mk_ctx_resume(struct mk_ctx *ctx)
 {
 	int r = 0;
 
+	if (!ctx)
+		return mk_error_null("mk_ctx_resume", "ctx");
 	pthread_mutex_lock(&ctx->lock);
 	if (!ctx->quiesced)
 		r = mk_error_set(-EALREADY, 0, "mk_ctx_resume",

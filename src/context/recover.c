@@ -37,6 +37,8 @@ int mk_ctx_error(struct mk_ctx *ctx, struct mk_error *out)
 {
 	int have;
 
+	if (!ctx || !out)
+		return mk_error_null("mk_ctx_error", ctx ? "out" : "ctx");
 	pthread_mutex_lock(&ctx->error_lock);
 	have = ctx->first_error.code != 0;
 	if (have)
@@ -415,6 +417,8 @@ int mk_ctx_recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 {
 	int r;
 
+	if (!ctx)
+		return mk_error_null("mk_ctx_recover", "ctx");
 	pthread_mutex_lock(&ctx->lock);
 	r = recover(ctx, timeout_ns);
 	pthread_mutex_unlock(&ctx->lock);

@@ -194,9 +194,12 @@ int64_t mk_queue_cancel_begun(struct mk_queue *q)
 
 int mk_queue_cancel(struct mk_queue *q, uint64_t user_data)
 {
-	uint64_t tail = mk_load_acquire(&q->tail);
+	uint64_t tail;
 	int n = 0;
 
+	if (!q)
+		return mk_error_null("mk_queue_cancel", "q");
+	tail = mk_load_acquire(&q->tail);
 	for (uint64_t t = q->head; t != tail; t++) {
 		uint32_t index = (uint32_t)(t & q->mask);
 
@@ -225,20 +228,24 @@ static uint64_t *observable(struct mk_queue *q, uint32_t word,
 
 int mk_queue_observe(struct mk_queue *q, uint32_t word, uint64_t *value)
 {
-	uint64_t *at = observable(q, word, "mk_queue_observe");
+	uint64_t *at;
 
+	if (!q || !value)
+		return mk_error_null("mk_queue_observe", q ? "value" : "q");
+	at = observable(q, word, "mk_queue_observe");
 	if (!at)
 		return -MK_ERANGE;
-	if (!value)
-		return mk_error_null("mk_queue_observe", "value");
 	*value = mk_load_acquire(at);
 	return 0;
 }
 
 int mk_queue_set_observable(struct mk_queue *q, uint32_t word, uint64_t value)
 {
-	uint64_t *at = observable(q, word, "mk_queue_set_observable");
+	uint64_t *at;
 
+	if (!q)
+		return mk_error_null("mk_queue_set_observable", "q");
+	at = observable(q, word, "mk_queue_set_observable");
 	if (!at)
 		return -MK_ERANGE;
 	mk_store_release(at, value);
@@ -267,13 +274,16 @@ bool mk_queue_log_record(const struct mk_debug_record *r, uint64_t at,
 int mk_queue_log_read(struct mk_queue *q, struct mk_log_entry *out,
 		      unsigned n, uint64_t *lost)
 {
-	struct mk_debug_log *log = mk_queue_log(q);
-	const struct mk_debug_record *records =
-		(const struct mk_debug_record *)(log + 1);
-	uint64_t cursor = mk_load_acquire(&log->cursor);
-	uint64_t skipped = 0;
+	const struct mk_debug_record *records;
+	struct mk_debug_log *log;
+	uint64_t cursor, skipped = 0;
 	unsigned have = 0;
 
+	if (!q || (n && !out))
+		return mk_error_null("mk_queue_log_read", q ? "out" : "q");
+	log = mk_queue_log(q);
+	records = (const struct mk_debug_record *)(log + 1);
+	cursor = mk_load_acquire(&log->cursor);
 	if (cursor - q->log_position > q->desc.log_records) {
 		skipped = cursor - q->log_position - q->desc.log_records;
 		q->log_position += skipped;

@@ -372,6 +372,8 @@ int mk_queue_fill(struct mk_queue *q, struct mk_slot *slot, uint16_t opcode,
 				    "bytes is %zu, but the handler of opcode "
 				    "%u takes %u bytes of arguments", bytes,
 				    opcode, takes);
+	if (bytes && !args)
+		return mk_error_null("mk_queue_fill", "args");
 	mk_slot_init(slot, opcode, user_data);
 	if (bytes)
 		memcpy(slot->bytes, args, bytes);

@@ -127,6 +127,8 @@ static int64_t drain(struct mk_queue *q, uint64_t timeout_ns)
 
 int64_t mk_queue_drain(struct mk_queue *q, uint64_t timeout_ns)
 {
+	if (!q)
+		return mk_error_null("mk_queue_drain", "q");
 	return drain(q, timeout_ns);
 }
 
@@ -167,6 +169,8 @@ void mk_queue_mode(struct mk_queue *q, uint32_t bits, uint64_t timeout_ns)
 
 int64_t mk_queue_stop(struct mk_queue *q, uint64_t timeout_ns)
 {
+	if (!q)
+		return mk_error_null("mk_queue_stop", "q");
 	mk_store_seq(&q->closed, MK_ESTOPPED);
 	mk_add_seq(&q->room, 1);
 	mk_futex_wake(&q->room, INT32_MAX);
@@ -176,9 +180,12 @@ int64_t mk_queue_stop(struct mk_queue *q, uint64_t timeout_ns)
 
 int mk_queue_event_fd(struct mk_queue *q)
 {
-	struct mk_ctx *ctx = q->ctx;
+	struct mk_ctx *ctx;
 	int fd, r;
 
+	if (!q)
+		return mk_error_null("mk_queue_event_fd", "q");
+	ctx = q->ctx;
 	if (q->event_fd >= 0)
 		return q->event_fd;
 	fd = mk_fd_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -246,10 +253,14 @@ int mk_queue_call(struct mk_queue *q, const struct mk_slot *slot,
 		  struct mk_completion *out, uint64_t timeout_ns)
 {
 	uint64_t deadline = mk_deadline_after(timeout_ns);
-	struct mk_slot copy = *slot, *mine;
+	struct mk_slot copy, *mine;
 	struct mk_completion answer;
 	int r, refused;
 
+	if (!q || !slot || !out)
+		return mk_error_null("mk_queue_call",
+				     !q ? "q" : slot ? "out" : "slot");
+	copy = *slot;
 	copy.flags &= (uint8_t)~MK_SLOT_DEADLINE; /* it has none here */
 	r = mk_queue_check(q, &copy);
 	if (r)

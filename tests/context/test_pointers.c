@@ -5,7 +5,7 @@
 
 #include "support/support.h"
 
-static void refused(int r, const char *operation, const char *name)
+static void refused(int64_t r, const char *operation, const char *name)
 {
 	char text[64];
 
@@ -21,6 +21,7 @@ static void contexts(void **state)
 {
 	struct mk_ctx_stats stats;
 	struct mk_ctx_info info;
+	struct mk_error error;
 	struct mk_ctx *ctx;
 	struct mk_queue *q;
 
@@ -30,14 +31,45 @@ static void contexts(void **state)
 	REFUSED(mk_ctx_info, "ctx", NULL, &info);
 	REFUSED(mk_ctx_stats, "ctx", NULL, &stats);
 	REFUSED(mk_queue_create, "ctx", NULL, NULL, &q);
+	REFUSED(mk_ctx_quiesce, "ctx", NULL, 0);
+	REFUSED(mk_ctx_resume, "ctx", NULL);
+	REFUSED(mk_ctx_recover, "ctx", NULL, 0);
+	REFUSED(mk_ctx_error, "ctx", NULL, &error);
 	ctx = support_ctx("cpu", MK_ISOLATION_NONE);
 	REFUSED(mk_ctx_info, "out", ctx, NULL);
 	REFUSED(mk_ctx_stats, "out", ctx, NULL);
 	REFUSED(mk_queue_create, "out", ctx, NULL, NULL);
-	q = support_queue(ctx, 8);
-	REFUSED(mk_queue_stats, "q", NULL, (void *)&info);
+	REFUSED(mk_ctx_error, "out", ctx, NULL);
+	support_ctx_end(ctx);
+}
+
+static void queues(void **state)
+{
+	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_NONE);
+	struct mk_queue *q = support_queue(ctx, 8);
+	struct mk_queue_stats stats;
+	struct mk_completion done;
+	struct mk_slot slot;
+	uint64_t word;
+
+	(void)state;
+	mk_slot_init(&slot, MK_OP_NOP, 1);
+	REFUSED(mk_queue_stats, "q", NULL, &stats);
 	REFUSED(mk_queue_stats, "out", q, NULL);
+	REFUSED(mk_queue_observe, "q", NULL, 0, &word);
 	REFUSED(mk_queue_observe, "value", q, 0, NULL);
+	REFUSED(mk_queue_set_observable, "q", NULL, 0, 1);
+	REFUSED(mk_queue_log_read, "q", NULL, NULL, 0, NULL);
+	REFUSED(mk_queue_log_read, "out", q, NULL, 1, NULL);
+	REFUSED(mk_queue_cancel, "q", NULL, 1);
+	REFUSED(mk_queue_drain, "q", NULL, 0);
+	REFUSED(mk_queue_stop, "q", NULL, 0);
+	REFUSED(mk_queue_event_fd, "q", NULL);
+	REFUSED(mk_queue_call, "q", NULL, &slot, &done, 0);
+	REFUSED(mk_queue_call, "slot", q, NULL, &done, 0);
+	REFUSED(mk_queue_call, "out", q, &slot, NULL, 0);
+	REFUSED(mk_queue_fill, "args", q, &slot, MK_OP_NOP, 0, NULL, 8);
+	assert_int_equal(mk_queue_call(q, &slot, &done, MK_FOREVER), 0);
 	support_ctx_end(ctx);
 }
 
@@ -50,6 +82,12 @@ static void buffers(void **state)
 	REFUSED(mk_buffer_create, "ctx", NULL, 1, 0, &b);
 	REFUSED(mk_buffer_create, "out", ctx, 1, 0, NULL);
 	assert_int_equal(mk_buffer_create(ctx, 1, 0, &b), 0);
+	REFUSED(mk_buffer_write, "ctx", NULL, b, 0, NULL, 1);
+	REFUSED(mk_buffer_read, "ctx", NULL, b, 0, NULL, 1);
+	REFUSED(mk_buffer_destroy, "ctx", NULL, b, 0);
+	REFUSED(mk_buffer_checkpoint, "ctx", NULL, b);
+	REFUSED(mk_buffer_renew, "ctx", NULL, b, &b);
+	REFUSED(mk_buffer_renew, "out", ctx, b, NULL);
 	REFUSED(mk_buffer_write, "data", ctx, b, 0, NULL, 1);
 	REFUSED(mk_buffer_read, "data", ctx, b, 0, NULL, 1);
 	assert_int_equal(mk_buffer_read(ctx, b, 1, NULL, 0), 0);
@@ -85,6 +123,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(contexts),
+		cmocka_unit_test(queues),
 		cmocka_unit_test(buffers),
 		cmocka_unit_test(decoders),
 	};
