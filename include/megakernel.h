@@ -26,7 +26,7 @@
  * accepted if the tail is zero, else (and beyond 4096 bytes) -E2BIG.
  *
  * Pointers. One that has to be there and is NULL is -EINVAL. The hot calls
- * (get, submit, peek, advance, reap, wait, call) do not look.
+ * (get, submit, peek, advance, reap, wait) do not look.
  *
  * Timeouts are in nanoseconds; 0 polls, MK_FOREVER waits without end.
  */

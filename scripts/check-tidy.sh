@@ -6,8 +6,7 @@
 #
 # A file that was clean is not looked at again until its text, with all that
 # it includes, or the checks change: its sum is kept in BUILD/tidy. The first
-# run takes some minutes, one after a change the time of
-# what it touches.
+# run takes some minutes, one after a change the time of what it touches.
 set -u
 
 build=$(cd "$1" && pwd) || exit 1

@@ -6,7 +6,7 @@ cd "$work" || exit 1
 
 status 0 "--help" mk --help > got 2> err
 none err "--help"
-for command in info map bench chaos neighbour compile postmortem; do
+for command in info map scan bench chaos neighbour compile postmortem; do
 	has got "  $command " "--help names $command"
 	status 0 "$command --help" mk $command --help > help 2> err
 	none err "$command --help"
