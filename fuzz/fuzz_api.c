@@ -621,6 +621,7 @@ static void check_ctx(void)
 {
 	struct mk_ctx_stats s;
 	struct mk_ctx_info info;
+	struct mk_error e;
 	uint64_t slots = 0;
 
 	REQUIRE(!mk_ctx_info(ctx, &info));
@@ -630,7 +631,7 @@ static void check_ctx(void)
 	for (unsigned i = 0; i < MK_OPCODES; i++)
 		slots += s.by_opcode[i];
 	REQUIRE(s.slots == ran && slots == ran);
-	REQUIRE(!mk_ctx_error(ctx, NULL));
+	REQUIRE(!mk_ctx_error(ctx, &e));
 }
 
 /* What was got is submitted, what was submitted answered, all reaped. */
