@@ -186,7 +186,7 @@ static bool serve_anew(struct chaos_io *w)
 static bool await_quiet(struct chaos_io *w)
 {
 	uint64_t deadline = mk_deadline_after(LAST_WAIT_NS);
-	struct mk_io_info info;
+	struct mk_io_info info = { 0 };
 
 	while (mk_time_left(deadline)) {
 		if (!mk_queue_io_info(w->q, &info) &&
@@ -296,7 +296,7 @@ static void check_slot(struct chaos_io *w, uint32_t i,
 	} else if (ending == CHAOS_END_NOT_RUN && ran) {
 		wrong(w, i, c->result, "it ran");
 	} else if (!is_new && memcmp(found, w->last + (size_t)i * PIECE,
-				     PIECE)) {
+				     PIECE) != 0) {
 		wrong(w, i, c->result, "its piece is neither old nor new");
 	} else if (ending == CHAOS_END_NOT_RUN && is_new) {
 		wrong(w, i, c->result, "its piece was written");

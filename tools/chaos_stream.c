@@ -107,7 +107,7 @@ static void check_piece(struct view *v, const struct mk_stream_chunk *c,
 	else if (p->before > p->offset || p->before > OVERLAP ||
 		 memcmp(c->data + p->at - p->before,
 			content(w) + p->offset - p->before,
-			p->before + p->bytes))
+			p->before + p->bytes) != 0)
 		wrong(w, "a piece has other bytes than its file", f,
 		      p->offset);
 	v->at[f] += p->bytes;

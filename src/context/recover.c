@@ -54,7 +54,7 @@ int mk_ctx_check(struct mk_ctx *ctx, const char *operation)
 	/* pairs with the store in mk_ctx_lost() */
 	if (mk_load_acquire(&ctx->lost) != MK_LOST)
 		return 0;
-	if (!mk_ctx_error(ctx, &why))
+	if (mk_ctx_error(ctx, &why) != 1)
 		why.text[0] = '\0', why.native = 0;
 	return mk_error_set(-MK_EDEVLOST, why.native, operation,
 			    "the device is lost (%.800s); mk_ctx_recover() "
