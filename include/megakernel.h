@@ -25,8 +25,8 @@
  * pointer means the same. A struct that is longer than the library knows is
  * accepted if the tail is zero, else (and beyond 4096 bytes) -E2BIG.
  *
- * Pointers. One that has to be there and is NULL is -EINVAL. The hot calls
- * (get, submit, peek, advance, reap, wait) do not look.
+ * Pointers. One that has to be there and is NULL is -EINVAL, or 0 of a call
+ * without codes. Get, submit, peek, advance, reap and wait, hot, do not look.
  *
  * Timeouts are in nanoseconds; 0 polls, MK_FOREVER waits without end.
  */

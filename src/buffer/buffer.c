@@ -299,8 +299,8 @@ static struct mk_buffer_entry *lock_unheld(struct mk_ctx *ctx,
 		if (!mk_time_left(deadline)) {
 			*code = mk_error_set(
 				-ETIME, 0, "mk_buffer_destroy",
-				"buffer 0x%llx is held %u times "
-				"(mk_buffer_hold()), as by reads into it that "
+				"buffer 0x%llx is still held by %u of "
+				"mk_buffer_hold(), as reads into it do that "
 				"are under way", (unsigned long long)buffer,
 				e->holds);
 			return NULL;

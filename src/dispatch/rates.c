@@ -16,20 +16,20 @@ static uint64_t rate(uint64_t bytes, uint64_t latency_ns)
 
 uint64_t mk_dispatch_output_rate(const struct mk_dispatch_stats *s)
 {
-	return rate(s->output_bytes, s->latency_ns);
+	return s ? rate(s->output_bytes, s->latency_ns) : 0;
 }
 
 uint64_t mk_dispatch_readback_rate(const struct mk_dispatch_stats *s)
 {
-	return rate(s->readback_bytes, s->latency_ns);
+	return s ? rate(s->readback_bytes, s->latency_ns) : 0;
 }
 
 uint64_t mk_dispatch_moved_rate(const struct mk_dispatch_stats *s)
 {
-	return rate(s->bytes_moved, s->latency_ns);
+	return s ? rate(s->bytes_moved, s->latency_ns) : 0;
 }
 
 uint64_t mk_dispatch_allocation_rate(const struct mk_dispatch_stats *s)
 {
-	return rate(s->device_allocation_bytes, s->latency_ns);
+	return s ? rate(s->device_allocation_bytes, s->latency_ns) : 0;
 }

@@ -123,6 +123,8 @@ void mk_resident_batch_scratch_destroy(struct mk_resident_batch_scratch *s)
 
 void mk_resident_batch_scratch_clear(struct mk_resident_batch_scratch *s)
 {
+	if (!s)
+		return;
 	s->out.rows = 0;
 	memset(&s->out.stats, 0, sizeof(s->out.stats));
 }
@@ -130,33 +132,40 @@ void mk_resident_batch_scratch_clear(struct mk_resident_batch_scratch *s)
 uint32_t mk_resident_batch_scratch_row_capacity(
 	const struct mk_resident_batch_scratch *s)
 {
-	return (uint32_t)s->row_room;
+	return s ? (uint32_t)s->row_room : 0;
 }
 
 uint32_t mk_resident_batch_scratch_batch_capacity(
 	const struct mk_resident_batch_scratch *s)
 {
-	return s->out.row_capacity;
+	return s ? s->out.row_capacity : 0;
 }
 
 uint64_t mk_resident_batch_scratch_output_capacity(
 	const struct mk_resident_batch_scratch *s)
 {
-	return s->out.slot_capacity;
+	return s ? s->out.slot_capacity : 0;
+}
+
+/* All there is, or none of what is NULL. */
+static struct mk_row_output *batches(const struct mk_resident_batch_scratch *s,
+				     uint32_t *rows)
+{
+	if (rows)
+		*rows = s ? s->out.rows : 0;
+	return s && s->out.rows ? s->out.row : NULL;
 }
 
 const struct mk_row_output *mk_resident_batch_scratch_batches(
 	const struct mk_resident_batch_scratch *s, uint32_t *rows)
 {
-	*rows = s->out.rows;
-	return s->out.rows ? s->out.row : NULL;
+	return batches(s, rows);
 }
 
 struct mk_row_output *mk_resident_batch_scratch_batches_mut(
 	struct mk_resident_batch_scratch *s, uint32_t *rows)
 {
-	*rows = s->out.rows;
-	return s->out.rows ? s->out.row : NULL;
+	return batches(s, rows);
 }
 
 int mk_dispatch_resident_batch_scratch(

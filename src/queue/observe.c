@@ -37,7 +37,7 @@ bool mk_queue_published(const struct mk_queue *q, uint64_t t)
 
 uint32_t mk_queue_entries(const struct mk_queue *q)
 {
-	return q->mask + 1;
+	return q ? q->mask + 1 : 0;
 }
 
 int mk_queue_stats(struct mk_queue *q, struct mk_queue_stats *out)

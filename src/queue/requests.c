@@ -114,10 +114,13 @@ static void note_losses(struct mk_queue *q)
 
 int mk_queue_io_take(struct mk_queue *q, struct mk_io_asked *out, unsigned n)
 {
-	uint64_t posted = mk_load_acquire(&mk_queue_io(q)->posted);
 	bool whole = true; /* all before `at` */
 	unsigned have = 0;
+	uint64_t posted;
 
+	if (!q || (n && !out))
+		return mk_error_null("mk_queue_io_take", q ? "out" : "q");
+	posted = mk_load_acquire(&mk_queue_io(q)->posted);
 	if (!q->asked_state)
 		q->asked_state = calloc(q->desc.io_records, 1);
 	if (!q->asked_state)
@@ -153,9 +156,12 @@ int mk_queue_io_take(struct mk_queue *q, struct mk_io_asked *out, unsigned n)
 int mk_queue_io_answer(struct mk_queue *q, uint64_t at, int32_t status,
 		       uint64_t bytes)
 {
-	struct mk_io_record *r = record_at(q, at);
+	struct mk_io_record *r;
 	uint32_t seen;
 
+	if (!q)
+		return mk_error_null("mk_queue_io_answer", "q");
+	r = record_at(q, at);
 	if (!q->asked_state || at - q->asked_freed >= q->desc.io_records ||
 	    *state_of(q, at) != ASKED_TAKEN)
 		return mk_error_set(-EINVAL, 0, "mk_queue_io_answer",

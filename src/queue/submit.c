@@ -361,6 +361,8 @@ int mk_queue_fill(struct mk_queue *q, struct mk_slot *slot, uint16_t opcode,
 {
 	unsigned takes;
 
+	if (!q || !slot)
+		return mk_error_null("mk_queue_fill", q ? "slot" : "q");
 	if (opcode >= MK_OPCODES || !mk_load_relaxed(&q->opcode_args[opcode]))
 		return mk_error_set(-MK_EOPCODE, 0, "mk_queue_fill",
 				    "opcode is %u, which no loaded handler "
@@ -383,8 +385,11 @@ int mk_queue_fill(struct mk_queue *q, struct mk_slot *slot, uint16_t opcode,
 int mk_slot_deadline(struct mk_queue *q, struct mk_slot *slot,
 		     uint64_t deadline_ns)
 {
-	uint64_t index = mk_queue_slot_index(q, slot);
+	uint64_t index;
 
+	if (!q || !slot)
+		return mk_error_null("mk_slot_deadline", q ? "slot" : "q");
+	index = mk_queue_slot_index(q, slot);
 	if (index > q->mask)
 		return mk_error_set(-MK_ENOTGOT, 0, "mk_slot_deadline",
 				    "slot %p was not got from this queue",

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <megakernel/requests.h>
+
 #include "support/support.h"
 
 static void refused(int64_t r, const char *operation, const char *name)
@@ -49,6 +51,7 @@ static void queues(void **state)
 	struct mk_queue *q = support_queue(ctx, 8);
 	struct mk_queue_stats stats;
 	struct mk_completion done;
+	struct mk_io_asked asked;
 	struct mk_slot slot;
 	uint64_t word;
 
@@ -68,7 +71,14 @@ static void queues(void **state)
 	REFUSED(mk_queue_call, "q", NULL, &slot, &done, 0);
 	REFUSED(mk_queue_call, "slot", q, NULL, &done, 0);
 	REFUSED(mk_queue_call, "out", q, &slot, NULL, 0);
+	REFUSED(mk_queue_fill, "q", NULL, &slot, MK_OP_NOP, 0, NULL, 0);
+	REFUSED(mk_queue_fill, "slot", q, NULL, MK_OP_NOP, 0, NULL, 0);
 	REFUSED(mk_queue_fill, "args", q, &slot, MK_OP_NOP, 0, NULL, 8);
+	REFUSED(mk_slot_deadline, "q", NULL, &slot, 1);
+	REFUSED(mk_slot_deadline, "slot", q, NULL, 1);
+	REFUSED(mk_queue_io_take, "q", NULL, &asked, 1);
+	REFUSED(mk_queue_io_take, "out", q, NULL, 1);
+	REFUSED(mk_queue_io_answer, "q", NULL, 0, 1, 0);
 	assert_int_equal(mk_queue_call(q, &slot, &done, MK_FOREVER), 0);
 	support_ctx_end(ctx);
 }
@@ -94,6 +104,29 @@ static void buffers(void **state)
 	REFUSED(mk_buffer_map, "out", ctx, b, NULL);
 	REFUSED(mk_buffer_bytes, "out", ctx, b, NULL);
 	support_ctx_end(ctx);
+}
+
+/* Calls that return no code have nothing to give. */
+static void numbers(void **state)
+{
+	uint32_t rows = 7;
+
+	(void)state;
+	assert_int_equal(mk_queue_entries(NULL), 0);
+	assert_int_equal(mk_dispatch_output_rate(NULL), 0);
+	assert_int_equal(mk_dispatch_readback_rate(NULL), 0);
+	assert_int_equal(mk_dispatch_moved_rate(NULL), 0);
+	assert_int_equal(mk_dispatch_allocation_rate(NULL), 0);
+	mk_resident_batch_scratch_clear(NULL);
+	assert_int_equal(mk_resident_batch_scratch_row_capacity(NULL), 0);
+	assert_int_equal(mk_resident_batch_scratch_batch_capacity(NULL), 0);
+	assert_int_equal(mk_resident_batch_scratch_output_capacity(NULL), 0);
+	assert_null(mk_resident_batch_scratch_batches(NULL, &rows));
+	assert_int_equal(rows, 0);
+	rows = 7;
+	assert_null(mk_resident_batch_scratch_batches_mut(NULL, &rows));
+	assert_int_equal(rows, 0);
+	assert_null(mk_resident_batch_scratch_batches(NULL, NULL));
 }
 
 static void decoders(void **state)
@@ -125,6 +158,7 @@ int main(void)
 		cmocka_unit_test(contexts),
 		cmocka_unit_test(queues),
 		cmocka_unit_test(buffers),
+		cmocka_unit_test(numbers),
 		cmocka_unit_test(decoders),
 	};
 

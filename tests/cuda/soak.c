@@ -233,14 +233,26 @@ static void fill(struct producer *p, const struct lane *l, struct mk_slot *s,
 
 /* ---- producers --------------------------------------------------------- */
 
-/* Submit what finds room in one queue; how many, or -1. */
-static int submit(struct producer *p, struct lane *l)
+/* What a producer has for the i-th queue of its group: as much for each, so
+ * that which counters wrap does not depend on which queue had room. */
+static uint64_t share_of(const struct producer *p, unsigned i)
 {
-	uint64_t left = p->quota - p->sent, number = l->sent[p->id];
-	struct mk_slot *slot;
-	int n = mk_queue_get(l->q, left < BURST ? (unsigned)left : BURST,
-			     &slot);
+	unsigned count = p->s->group[p->group].count;
 
+	return p->quota / count + (i < p->quota % count);
+}
+
+/* Submit what finds room in the i-th queue; how many, or -1. */
+static int submit(struct producer *p, unsigned i)
+{
+	struct lane *l = &p->s->lane[p->s->group[p->group].first + i];
+	uint64_t number = l->sent[p->id], left = share_of(p, i) - number;
+	struct mk_slot *slot;
+	int n;
+
+	if (!left)
+		return 0;
+	n = mk_queue_get(l->q, left < BURST ? (unsigned)left : BURST, &slot);
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
@@ -266,8 +278,8 @@ static bool submit_round(struct producer *p)
 
 	if (p->sent >= p->quota || is_over(p->s))
 		return true;
-	for (unsigned i = 0; i < g->count && p->sent < p->quota; i++)
-		if (submit(p, &p->s->lane[g->first + i]) < 0) {
+	for (unsigned i = 0; i < g->count; i++)
+		if (submit(p, i) < 0) {
 			__atomic_store_n(&p->s->stop, 1, __ATOMIC_RELAXED);
 			return true;
 		}

@@ -514,7 +514,7 @@ static void hold(struct conform *c)
 	assert_int_equal(held.bytes, 100);
 	assert_int_equal(held.flags, MK_BUFFER_HOST | MK_BUFFER_READ_ONLY);
 	assert_int_equal(mk_buffer_destroy(c->ctx, b, SUPPORT_MS), -ETIME);
-	support_error(-ETIME, "held 2 times", NULL);
+	support_error(-ETIME, "still held by 2 of mk_buffer_hold()", NULL);
 	assert_int_equal(mk_buffer_let(c->ctx, b), 0);
 	assert_int_equal(mk_buffer_destroy(c->ctx, b, 0), -ETIME);
 	assert_int_equal(mk_buffer_let(c->ctx, b), 0);
