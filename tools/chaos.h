@@ -404,7 +404,8 @@ struct chaos {
 					* twice, or starts had to fail */
 	struct chaos_stages stages;
 	uint64_t done;      /* faults; relaxed */
-	uint64_t started_ns, ended_ns;
+	/* when set-up, the first fault, and the end of all began */
+	uint64_t setup_ns, started_ns, stopped_ns, ended_ns;
 	uint64_t caller_ms; /* slowest end of a worker without its caller */
 	bool stuck;         /* it did not come back */
 	struct mk_ctx_stats stats; /* at the end */
@@ -435,6 +436,16 @@ bool chaos_probe(struct chaos *c, uint64_t deadline_ns);
 uint64_t chaos_losses(struct chaos *c);
 /* The worker process; waits for one if there is none just now. 0: none. */
 int chaos_worker(struct chaos *c);
+/* What was known when a worker process was struck. */
+struct chaos_blow {
+	struct mk_ctx_stats before;
+	uint64_t at_ns;
+};
+
+/* Send a signal to the worker process. -ESRCH: it was lost by something else
+ * since chaos_worker() told its pid, and nothing was done; there will be
+ * another. */
+int chaos_strike(struct chaos *c, int pid, int number, struct chaos_blow *out);
 
 /* chaos_around.c: those that are not in the worker. True: noticed. */
 bool chaos_caller(struct chaos *c, const struct chaos_fault *f);
@@ -455,11 +466,18 @@ void chaos_stages_print(struct chaos *c);
 json_t *chaos_stages_json(struct chaos *c);
 void chaos_stages_free(struct chaos *c);
 
-/* chaos_print.c */
+/* chaos_progress.c */
 void chaos_progress(const struct chaos *c);
 void chaos_progress_end(void);
+/* The same while there is no fault yet, or no more: what is done now. */
+void chaos_progress_step(const struct chaos *c, const char *what);
+
+/* chaos_verdict.c: why the exit status is not 0, in words; "" if it is. Cut
+ * where there is no room. */
+void chaos_verdict(const struct chaos *c, char *out, size_t room);
+
+/* chaos_print.c */
 int chaos_print_plan(const struct chaos *c);
 int chaos_print(struct chaos *c);
-bool chaos_clean(const struct chaos *c);
 
 #endif

@@ -96,8 +96,11 @@ bool chaos_memory(struct chaos *c)
 	pthread_t thread;
 	int r;
 
-	if (pthread_create(&thread, NULL, without_memory, &n))
+	r = pthread_create(&thread, NULL, without_memory, &n);
+	if (r) {
+		chaos_complain(c, "memory: no thread: %s", strerror(r));
 		return false;
+	}
 	pthread_join(thread, NULL);
 	if (!n.filtered) {
 		chaos_complain(c, "memory: no system-call filter: %s",
@@ -130,27 +133,34 @@ static bool fail_start(struct chaos *c, enum chaos_kind kind,
 		       void (*spoil)(struct chaos *, uint64_t),
 		       void (*mend)(struct chaos *), uint64_t noise)
 {
-	int pid = chaos_worker(c);
-	struct mk_ctx_stats before = stats_of(c);
-	uint64_t deadline = mk_deadline_after(BOUND_NS), t0;
+	uint64_t deadline = mk_deadline_after(BOUND_NS);
+	struct chaos_blow blow;
 	bool failed;
+	int pid, r;
 
-	spoil(c, noise);
-	t0 = mk_now_ns();
-	if (!pid || kill(pid, SIGKILL)) {
-		mend(c);
+	do {
+		pid = chaos_worker(c);
+		spoil(c, noise);
+		r = pid ? chaos_strike(c, pid, SIGKILL, &blow) : -ECHILD;
+		if (r)
+			mend(c);
+	} while (r == -ESRCH);
+	if (r) {
+		chaos_complain(c, "%s: no worker process to kill: %s",
+			       chaos_kinds[kind].name, strerror(-r));
 		return false;
 	}
-	while (stats_of(c).restarts_failed == before.restarts_failed &&
+	while (stats_of(c).restarts_failed == blow.before.restarts_failed &&
 	       mk_time_left(deadline))
 		nap_ms(1);
-	failed = stats_of(c).restarts_failed != before.restarts_failed;
+	failed = stats_of(c).restarts_failed != blow.before.restarts_failed;
 	nap_ms((unsigned)(noise >> 32) % 8);
 	mend(c);
 	if (!failed)
 		chaos_complain(c, "%s: no start failed",
 			       chaos_kinds[kind].name);
-	return chaos_await_loss(c, kind, t0, before.losses) && failed;
+	return chaos_await_loss(c, kind, blow.at_ns, blow.before.losses) &&
+	       failed;
 }
 
 static struct rlimit descriptors;
@@ -336,15 +346,22 @@ static unsigned good_entries(const struct chaos *c, bool spoil)
  * them it needs is its own business: they are all damaged. */
 static bool cache_of_next(struct chaos *c)
 {
-	uint64_t losses = chaos_losses(c), t0 = mk_now_ns();
-	int pid = chaos_worker(c);
-	unsigned had = good_entries(c, true);
+	struct chaos_blow blow;
+	unsigned had;
+	int pid, r;
 
-	if (!had || !pid || kill(pid, SIGKILL)) {
-		chaos_complain(c, "cache: nothing to damage, or no worker");
+	do {
+		pid = chaos_worker(c);
+		had = good_entries(c, true);
+		r = had && pid ? chaos_strike(c, pid, SIGKILL, &blow) :
+				 -ECHILD;
+	} while (r == -ESRCH);
+	if (r) {
+		chaos_complain(c, "cache: %s", had ? "no worker" :
+			       "nothing to damage");
 		return false;
 	}
-	if (!chaos_await_loss(c, CHAOS_CACHE, t0, losses))
+	if (!chaos_await_loss(c, CHAOS_CACHE, blow.at_ns, blow.before.losses))
 		return false;
 	if (good_entries(c, false))
 		return true;
@@ -408,33 +425,50 @@ static int find_socket(void)
 	return -1;
 }
 
-/* The worker may refuse it, or end; the library may not believe what comes
- * back. In every case all goes on. */
-bool chaos_socket(struct chaos *c, const struct chaos_fault *f)
+/* How many of some packets could be sent; else *code says why not. */
+static unsigned send_garbage(int fd, uint64_t noise, int *code)
 {
-	unsigned char bytes[700];
-	uint64_t noise = f->noise;
 	unsigned packets = 1 + noise % 7, sent = 0;
-	struct mk_queue *q = NULL;
-	int fd = chaos_worker(c) ? find_socket() : -1, r;
+	unsigned char bytes[700];
 
-	if (fd < 0) {
-		chaos_complain(c, "socket: there is none");
-		return false;
-	}
-	for (unsigned i = 0; i < packets; i++) {
+	*code = ENOTCONN;
+	for (unsigned i = 0; fd >= 0 && i < packets; i++) {
 		size_t n = (noise = chaos_mix(noise)) % sizeof(bytes);
 
 		for (size_t k = 0; k < n; k++)
 			bytes[k] = (unsigned char)(noise = chaos_mix(noise));
-		sent += send(fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-			(ssize_t)n;
+		if (send(fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+		    (ssize_t)n)
+			sent++;
+		else
+			*code = errno;
+	}
+	return sent;
+}
+
+/* The worker may refuse it, or end; the library may not believe what comes
+ * back. In every case all goes on. */
+bool chaos_socket(struct chaos *c, const struct chaos_fault *f)
+{
+	uint64_t deadline = mk_deadline_after(BOUND_NS);
+	struct mk_queue *q = NULL;
+	unsigned sent;
+	int r, e;
+
+	/* a worker that something else ends just now has no socket: the next */
+	while (!(sent = send_garbage(chaos_worker(c) ? find_socket() : -1,
+				     f->noise, &e)) && mk_time_left(deadline))
+		nap_ms(1);
+	if (!sent) {
+		chaos_complain(c, "socket: nothing could be sent: %s",
+			       strerror(e));
+		return false;
 	}
 	/* a command, so that what came back is read; it may fail */
 	r = mk_queue_create(c->load.ctx, NULL, &q);
 	if (!r)
 		mk_queue_destroy(q, BOUND_NS);
-	return sent && chaos_probe(c, mk_deadline_after(BOUND_NS));
+	return chaos_probe(c, mk_deadline_after(BOUND_NS));
 }
 
 /* ---- clock ------------------------------------------------------------- */

@@ -272,6 +272,8 @@ static bool by_handler(struct chaos *c, const struct chaos_fault *f)
 		c->stuck = true;
 	if (c->stuck ||
 	    !reap(c, &done, mk_deadline_after(BOUND_NS))) {
+		chaos_complain(c, "%s has no answer",
+			       chaos_kinds[f->kind].name);
 		c->stuck = true;
 		return false;
 	}
@@ -286,34 +288,54 @@ static bool by_handler(struct chaos *c, const struct chaos_fault *f)
 
 /* ---- by a signal ------------------------------------------------------- */
 
+int chaos_strike(struct chaos *c, int pid, int number, struct chaos_blow *out)
+{
+	out->before = stats_of(c);
+	out->at_ns = mk_now_ns();
+	return kill(pid, number) ? -errno : 0;
+}
+
 static bool by_signal(struct chaos *c, enum chaos_kind kind, int number)
 {
-	int pid = chaos_worker(c);
-	uint64_t losses = chaos_losses(c), t0 = mk_now_ns();
+	struct chaos_blow blow;
+	int pid, r;
 
-	if (!pid || kill(pid, number)) {
-		chaos_complain(c, "there is no worker process to %s",
-			       chaos_kinds[kind].name);
-		return false;
-	}
-	return chaos_await_loss(c, kind, t0, losses);
+	do {
+		pid = chaos_worker(c);
+		r = pid ? chaos_strike(c, pid, number, &blow) : -ECHILD;
+	} while (r == -ESRCH);
+	if (!r)
+		return chaos_await_loss(c, kind, blow.at_ns,
+					blow.before.losses);
+	chaos_complain(c, "no worker process to %s: %s",
+		       chaos_kinds[kind].name, strerror(-r));
+	return false;
 }
 
 /* Stopped, and on its way again well before it is taken for hung. */
 static bool stall(struct chaos *c)
 {
-	int pid = chaos_worker(c);
-	uint64_t t0 = mk_now_ns();
+	struct chaos_blow blow;
+	int pid, r;
 
-	if (!pid || kill(pid, SIGSTOP))
+	do {
+		pid = chaos_worker(c);
+		r = pid ? chaos_strike(c, pid, SIGSTOP, &blow) : -ECHILD;
+	} while (r == -ESRCH);
+	if (r) {
+		chaos_complain(c, "no worker process to stop: %s",
+			       strerror(-r));
 		return false;
+	}
 	nap(c->o->hang_ns / 8 < 900000000u ? c->o->hang_ns / 8 : 900000000u);
 	kill(pid, SIGCONT);
 	if (!chaos_probe(c, mk_deadline_after(BOUND_NS))) {
+		chaos_complain(c, "no good answer after stall");
 		c->stuck = true;
 		return false;
 	}
-	chaos_times_add(&c->seen[CHAOS_STALL].good, mk_now_ns() - t0);
+	chaos_times_add(&c->seen[CHAOS_STALL].good,
+			mk_now_ns() - blow.at_ns);
 	return true;
 }
 

@@ -1,55 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `megakernel chaos` shows: a line while it runs, a table, or JSON. */
+/* What `megakernel chaos` shows in the end: a table, or JSON. */
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "chaos.h"
 
-#define PAINT_NS 100000000u
-#define BAR 30
+#define WORDS 512
 
 typedef unsigned long long ull;
-
-bool chaos_clean(const struct chaos *c)
-{
-	struct chaos_tally t = chaos_load_tally(c);
-
-	for (unsigned k = 0; k < CHAOS_KINDS; k++)
-		if (c->seen[k].noticed != c->seen[k].injected)
-			return false;
-	return !c->stuck && !t.lost && !t.twice && !t.wrong;
-}
-
-/* ---- progress ---------------------------------------------------------- */
-
-static uint64_t painted;
-
-void chaos_progress(const struct chaos *c)
-{
-	uint64_t now = mk_now_ns(), all = c->o->faults;
-	char bar[BAR + 1];
-	int full;
-
-	if (!isatty(STDERR_FILENO) || now - painted < PAINT_NS)
-		return;
-	painted = now;
-	full = (int)(c->done * BAR / (all ? all : 1));
-	memset(bar, ' ', BAR);
-	memset(bar, '#', (size_t)(full > BAR ? BAR : full));
-	bar[BAR] = 0;
-	dprintf(STDERR_FILENO, "\r[%s] %llu/%llu faults, %llu s\033[K", bar,
-		(ull)c->done, (ull)all, (ull)((now - c->started_ns) /
-					      1000000000u));
-}
-
-void chaos_progress_end(void)
-{
-	if (painted)
-		dprintf(STDERR_FILENO, "\r\033[K");
-	painted = 0;
-}
 
 /* ---- table ------------------------------------------------------------- */
 
@@ -58,15 +15,22 @@ static double ms(uint64_t ns)
 	return (double)ns / 1e6;
 }
 
+static double seconds(uint64_t from, uint64_t to)
+{
+	return (double)(to - from) / 1e9;
+}
+
 static void print_head(const struct chaos *c)
 {
 	printf("megakernel %s, engine %s, isolation %s\n", mk_version(),
 	       c->engine, c->process ? "process" : "none");
-	printf("seed %llu, %llu of %llu faults planned, schedule %016llx, "
-	       "%.1f s\n\n", (ull)c->plan.seed, (ull)c->done,
-	       (ull)c->o->faults,
-	       (ull)chaos_plan_digest(&c->plan, c->done),
-	       (double)(c->ended_ns - c->started_ns) / 1e9);
+	printf("seed %llu, %llu of %llu faults planned, schedule %016llx\n",
+	       (ull)c->plan.seed, (ull)c->done, (ull)c->o->faults,
+	       (ull)chaos_plan_digest(&c->plan, c->done));
+	printf("%.1f s to set up, %.1f s of faults, %.1f s to end\n\n",
+	       seconds(c->setup_ns, c->started_ns),
+	       seconds(c->started_ns, c->stopped_ns),
+	       seconds(c->stopped_ns, c->ended_ns));
 }
 
 static void print_faults(struct chaos *c)
@@ -146,6 +110,7 @@ static void print_endings(const struct chaos *c, const struct chaos_tally *t)
 static int print_table(struct chaos *c)
 {
 	struct chaos_tally t = chaos_load_tally(c);
+	char verdict[WORDS];
 
 	print_head(c);
 	print_faults(c);
@@ -161,10 +126,11 @@ static int print_table(struct chaos *c)
 			     i < sizeof(c->complaint) / sizeof(c->complaint[0]);
 	     i++)
 		printf("! %s\n", c->complaint[i]);
-	if (c->stuck)
-		printf("! the run ended early\n");
 	printf("\nlost %llu, answered or run twice %llu, wrong %llu\n",
 	       (ull)t.lost, (ull)t.twice, (ull)t.wrong);
+	chaos_verdict(c, verdict, sizeof(verdict));
+	if (*verdict)
+		printf("FAILED: %s\n", verdict);
 	return cli_close_stdout("chaos");
 }
 
@@ -210,8 +176,9 @@ static int print_json(struct chaos *c)
 	struct chaos_tally t = chaos_load_tally(c);
 	json_t *all = json_object(), *endings = json_object();
 	json_t *complaints = json_array();
-	char digest[20];
+	char digest[20], verdict[WORDS];
 
+	chaos_verdict(c, verdict, sizeof(verdict));
 	snprintf(digest, sizeof(digest), "%016llx",
 		 (ull)chaos_plan_digest(&c->plan, c->done));
 	for (unsigned i = 0; i < CHAOS_ENDINGS; i++)
@@ -233,6 +200,10 @@ static int print_json(struct chaos *c)
 	json_object_set_new(all, "ns",
 			    cli_json_u64(c->ended_ns - c->started_ns));
 	json_object_set_new(all, "kinds", faults_json(c));
+	json_object_set_new(all, "setup_ns",
+			    cli_json_u64(c->started_ns - c->setup_ns));
+	json_object_set_new(all, "end_ns",
+			    cli_json_u64(c->ended_ns - c->stopped_ns));
 	json_object_set_new(all, "death_noticed", chaos_times_json(&c->dead));
 	json_object_set_new(all, "hang_noticed", chaos_times_json(&c->hung));
 	json_object_set_new(all, "recovery", chaos_times_json(&c->recovery));
@@ -247,6 +218,8 @@ static int print_json(struct chaos *c)
 	json_object_set_new(all, "lost", cli_json_u64(t.lost));
 	json_object_set_new(all, "twice", cli_json_u64(t.twice));
 	json_object_set_new(all, "wrong", cli_json_u64(t.wrong));
+	json_object_set_new(all, "clean", json_boolean(!*verdict));
+	json_object_set_new(all, "failed", json_string(verdict));
 	return cli_print_json("chaos", all);
 }
 

@@ -175,9 +175,14 @@ static int load_modules(struct chaos *c)
 	struct mk_queue_params qp = { .size = sizeof(qp), .entries = 64 };
 	int r = 0;
 
-	for (unsigned i = 0; i < n && !r; i++)
+	for (unsigned i = 0; i < n && !r; i++) {
+		char step[64];
+
+		snprintf(step, sizeof(step), "module %s", module[i].name);
+		chaos_progress_step(c, step);
 		r = mk_module_load_source(c->load.ctx, module[i].name,
 					  module[i].source, 0, NULL);
+	}
 	if (!r)
 		r = find_handlers(c) ? mk_error_last()->code : 0;
 	if (!r)
@@ -189,13 +194,18 @@ static int load_modules(struct chaos *c)
 
 static int begin(struct chaos *c)
 {
+	chaos_progress_step(c, "engine");
 	if (c->process && !c->o->be_caller && find_worker(c))
 		return -1;
-	if (open_ctx(c) || load_modules(c) || chaos_load_open(c) ||
-	    chaos_load_start(c))
+	if (open_ctx(c) || load_modules(c))
 		return -1;
+	chaos_progress_step(c, "modules and files of the workload");
+	if (chaos_load_open(c) || chaos_load_start(c))
+		return -1;
+	chaos_progress_step(c, "first answer");
 	if (chaos_probe(c, mk_deadline_after(BOUND_NS)))
 		return 0;
+	chaos_progress_end();
 	cli_error("chaos", "no good answer before the first fault");
 	return -1;
 }
@@ -272,19 +282,23 @@ static void inject_all(struct chaos *c)
 		if (i % AUDIT_EVERY == AUDIT_EVERY - 1 && !c->stuck)
 			audit(c);
 	}
-	chaos_progress_end();
 }
 
 /* ---- both -------------------------------------------------------------- */
 
 static int run_here(struct chaos *c)
 {
-	int r = begin(c);
+	int r;
 
+	c->setup_ns = mk_now_ns();
+	r = begin(c);
 	c->started_ns = mk_now_ns();
 	if (!r)
 		inject_all(c);
+	c->stopped_ns = mk_now_ns();
+	chaos_progress_step(c, "coming to an end");
 	finish(c);
+	chaos_progress_end();
 	return r;
 }
 
@@ -307,5 +321,6 @@ int chaos_run_caller(struct chaos *c, const char *dir)
 {
 	pthread_mutex_init(&c->lock, NULL);
 	snprintf(c->dir, sizeof(c->dir), "%.60s", dir);
+	c->setup_ns = mk_now_ns();
 	return begin(c) ? CLI_USAGE : chaos_be_caller(c);
 }

@@ -143,6 +143,8 @@ static int take_option(int c, struct chaos_options *o)
 
 static int run(const struct chaos_options *o, struct chaos *c)
 {
+	char verdict[8];
+
 	c->o = o;
 	c->process = o->engine.isolation != MK_ISOLATION_NONE;
 	snprintf(c->engine, sizeof(c->engine), "%.15s",
@@ -158,7 +160,8 @@ static int run(const struct chaos_options *o, struct chaos *c)
 		return chaos_run_caller(c, o->be_caller);
 	if (chaos_run(c))
 		return CLI_USAGE;
-	return chaos_print(c) || !chaos_clean(c) ? CLI_SOME_FAILED : CLI_OK;
+	chaos_verdict(c, verdict, sizeof(verdict));
+	return chaos_print(c) || *verdict ? CLI_SOME_FAILED : CLI_OK;
 }
 
 int cmd_chaos(int argc, char **argv)

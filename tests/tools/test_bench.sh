@@ -67,9 +67,12 @@ status 0 "--only" mk bench --quick --only $all --json --svg b.svg > got 2> err
 none err "--only"
 jq -e '.failed_sections == 0 and .targets == null and .engine == "cpu"' \
 	< got > /dev/null || fail "sections: $(cat got)"
-jq -e '[.rows[] | select(.known | not)] == []' < got > /dev/null ||
+# on a busy machine the workers may not have fallen asleep in time; it says so
+jq -e '[.rows[] | select(.known | not) | select((.key == "wake" and
+	(.note | test("^woken [0-9]+ times in [0-9]+$"))) | not)] == []' \
+	< got > /dev/null ||
 	fail "unknown: $(jq -c '.rows[] | select(.known | not)' < got)"
-jq -e '[.rows[] | select(.kind == "latency") | .n > 0 and .min_ns > 0 and
+jq -e '[.rows[] | select(.kind == "latency" and .known) | .n > 0 and .min_ns > 0 and
 	.min_ns <= .p50_ns and .p50_ns <= .max_ns and
 	(.p99_ns == null or (.p50_ns <= .p99_ns and .p99_ns <= .max_ns)) and
 	(.p999_ns == null) == (.n < 1000)] | all and length > 20' < got \

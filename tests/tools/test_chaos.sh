@@ -21,6 +21,7 @@ run() {
 	status 0 "seed $seed" mk chaos --seed "$seed" --hang-ms $hang \
 		--seconds 60 "$@" > "seed$seed" 2> err
 	has "seed$seed" 'lost 0, answered or run twice 0, wrong 0' "seed $seed"
+	grep -q '^FAILED' "seed$seed" && fail "seed $seed: failed, with status 0"
 	none err "stderr of seed $seed"
 	cat "seed$seed"
 }

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The judge of `megakernel chaos`: it must find what is wrong, and the plan
  * must be the seed's. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "chaos.h"
 #include "support/support.h"
@@ -148,6 +153,67 @@ static void times(void **state)
 	chaos_times_free(&t);
 }
 
+/* ---- the verdict ----------------------------------------------------- */
+
+static const char *verdict(const struct chaos *c)
+{
+	static char out[512];
+
+	chaos_verdict(c, out, sizeof(out));
+	return out;
+}
+
+static void verdicts(void **state)
+{
+	struct chaos *c = calloc(1, sizeof(*c));
+	char little[8];
+
+	(void)state;
+	assert_non_null(c);
+	assert_string_equal(verdict(c), "");
+	c->seen[CHAOS_DESCRIPTORS].injected = 13;
+	c->seen[CHAOS_DESCRIPTORS].noticed = 13;
+	assert_string_equal(verdict(c), "");
+	c->seen[CHAOS_DESCRIPTORS].noticed = 12;
+	assert_string_equal(verdict(c), "1 of 13 descriptors not noticed");
+	c->tally.lost = 2;
+	c->tally.wrong = 3;
+	assert_string_equal(verdict(c), "2 lost; 3 wrong; "
+			    "1 of 13 descriptors not noticed");
+	chaos_verdict(c, little, sizeof(little));
+	assert_string_equal(little, "2 lost");
+	memset(c, 0, sizeof(*c));
+	c->tally.twice = 1;
+	assert_string_equal(verdict(c), "1 answered or run twice");
+	c->tally.twice = 0;
+	c->stuck = true;
+	assert_true(strstr(verdict(c), "did not come again") != NULL);
+	free(c);
+}
+
+/* A worker that something else has ended meanwhile was not struck. */
+static void blows(void **state)
+{
+	struct chaos *c = calloc(1, sizeof(*c));
+	struct chaos_blow blow;
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	assert_non_null(c);
+	assert_true(pid >= 0);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(chaos_strike(c, pid, SIGKILL, &blow), 0);
+	assert_true(blow.at_ns > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(chaos_strike(c, pid, SIGKILL, &blow), -ESRCH);
+	free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +222,8 @@ int main(void)
 		cmocka_unit_test(plans),
 		cmocka_unit_test(plans_leave_out),
 		cmocka_unit_test(times),
+		cmocka_unit_test(verdicts),
+		cmocka_unit_test(blows),
 	};
 
 	return cmocka_run_group_tests_name("tools/chaos_check", tests, NULL,
