@@ -283,6 +283,100 @@ static SCAN_TARGET void scan_nibbles_avx2(struct scan_run *r, uint32_t from,
 }
 #endif
 
+#if SCAN_AVX2
+struct scan_wide {
+	__m256i low, high; /* which bytes are the grams of eight places */
+	__m256i fold, low_factor, high_factor, bits;
+	__m128i to_word, to_bit; /* shifts of a hash */
+	const int *filter;
+};
+
+static SCAN_TARGET void scan_wide_open(const struct scan_run *r,
+				       struct scan_wide *w)
+{
+	const struct mk_scan_image *m = r->image;
+	unsigned char bytes[2][32];
+
+	for (uint32_t i = 0; i < 32; i++) {
+		/* each half of a vector has its own 16 bytes of the text */
+		uint32_t at = i / 4 % 4 * m->stride, j = i & 3;
+
+		if (i >= 16 && m->stride == 1)
+			at += 4;
+		bytes[0][i] = (unsigned char)(j < m->gram ? at + j : 128);
+		bytes[1][i] = (unsigned char)(j + 4 < m->gram ? at + 4 + j :
+								128);
+	}
+	w->low = scan_load(bytes[0]);
+	w->high = scan_load(bytes[1]);
+	w->fold = _mm256_set1_epi32((int)(uint32_t)m->gram_fold);
+	w->low_factor = _mm256_set1_epi32((int)MK_SCAN_WIDE_LOW);
+	w->high_factor = _mm256_set1_epi32(
+		m->gram > 4 ? (int)MK_SCAN_WIDE_HIGH : 0);
+	w->bits = _mm256_set1_epi32(31);
+	w->to_word = _mm_cvtsi32_si128((int)(32 - m->wide_log2 + 5));
+	w->to_bit = _mm_cvtsi32_si128((int)(32 - m->wide_log2));
+	w->filter = (const int *)(const void *)(r->base + m->wide);
+}
+
+/* Which of eight places, a stride apart, the filter passes: bits. */
+static inline SCAN_TARGET uint32_t scan_wide_eight(const struct scan_wide *w,
+						   const unsigned char *at,
+						   uint32_t stride)
+{
+	__m256i text = scan_half(at), hash, word;
+
+	if (stride == 2)
+		text = _mm256_inserti128_si256(
+			text, _mm_loadu_si128((const __m128i *)(const void *)
+					      (at + 8)), 1);
+	hash = _mm256_or_si256(_mm256_shuffle_epi8(text, w->low), w->fold);
+	word = _mm256_or_si256(_mm256_shuffle_epi8(text, w->high), w->fold);
+	hash = _mm256_add_epi32(_mm256_mullo_epi32(hash, w->low_factor),
+				_mm256_mullo_epi32(word, w->high_factor));
+	word = _mm256_i32gather_epi32(w->filter,
+				      _mm256_srl_epi32(hash, w->to_word), 4);
+	word = _mm256_sllv_epi32(word, _mm256_and_si256(
+				_mm256_srl_epi32(hash, w->to_bit), w->bits));
+	return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(word));
+}
+
+/* The same as scan_places(), sixteen at a time. The last of them may lie
+ * beyond, in what is readable: these are left out. */
+static SCAN_TARGET void scan_places_avx2(struct scan_run *r, uint32_t from,
+					 uint32_t to)
+{
+	const uint32_t stride = r->image->stride;
+	uint32_t p = scan_align(r, from);
+	struct scan_wide w;
+
+	scan_wide_open(r, &w);
+	for (; p < to && !r->stopped; p += 16 * stride) {
+		const unsigned char *at = r->text + p;
+		uint32_t left = (to - p + stride - 1) / stride;
+		uint32_t bits = scan_wide_eight(&w, at, stride);
+
+		bits |= scan_wide_eight(&w, at + 8 * stride, stride) << 8;
+		if (!bits)
+			continue;
+		if (left < 16)
+			bits &= (1u << left) - 1;
+		for (; bits && !r->stopped; bits &= bits - 1) {
+			uint32_t here = p + stride *
+					    (uint32_t)__builtin_ctz(bits);
+			uint32_t offsets;
+
+			offsets = scan_gram(r, scan_word(r->text + here));
+			if (offsets)
+				scan_place(r, here, offsets);
+		}
+		/* a match has passed some places */
+		if (r->next > p + 16 * stride)
+			p = scan_align(r, r->next) - 16 * stride;
+	}
+}
+#endif
+
 #if SCAN_NEON
 static inline uint8x16_t scan_nibbles(uint8x16_t c, uint8x16_t low,
 				      uint8x16_t high)
@@ -326,6 +420,8 @@ MK_FN void scan_literals(struct scan_run *r)
 #if SCAN_AVX2
 		if (r->image->nibble && __builtin_cpu_supports("avx2"))
 			scan_nibbles_avx2(r, from, to);
+		else if (r->image->wide && __builtin_cpu_supports("avx2"))
+			scan_places_avx2(r, from, to);
 		else
 #elif SCAN_NEON
 		if (r->image->nibble)

@@ -100,7 +100,10 @@ MK_FN int scan_open_literals(struct scan_run *r)
 	    !scan_table(r, m->prefix, 16ull << m->prefix_log2) ||
 	    !scan_table(r, m->literal, 16ull * m->literals) ||
 	    !scan_table(r, m->text, m->text_bytes) ||
-	    (m->nibble && !scan_table(r, m->nibble, 96)))
+	    (m->nibble && !scan_table(r, m->nibble, 96)) ||
+	    (m->wide && (m->wide_log2 < 6 || m->wide_log2 > 24 ||
+			 m->stride > 2 ||
+			 !scan_table(r, m->wide, (1ull << m->wide_log2) / 8))))
 		return 0;
 	r->filter = (const uint32_t *)(const void *)(r->base + m->filter);
 	r->offsets = (const uint16_t *)(const void *)(r->base + m->offsets);

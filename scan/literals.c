@@ -193,6 +193,35 @@ static int fill_grams(const struct set *s, const struct plan *p,
 	return 0;
 }
 
+/* The filter for vectors: see struct mk_scan_image. It is as large as pays: a
+ * false alarm costs more than a word of the second cache. */
+static int fill_wide(const struct set *s, const struct plan *p,
+		     struct scan_image *m)
+{
+	uint64_t fold = s->fold ? UINT64_C(0x2020202020202020) : 0;
+	unsigned log2 = p->filter_log2 < 18 ? 18 : p->filter_log2;
+	uint32_t table, *words;
+
+	if (p->stride > 2)
+		return 0;
+	table = scan_image_table(m, (UINT64_C(1) << log2) / 8);
+	if (!table)
+		return -ENOMEM;
+	scan_image_head(m)->wide = table;
+	scan_image_head(m)->wide_log2 = log2;
+	words = (uint32_t *)(void *)(m->data + table);
+	for (size_t i = 0; i < s->count; i++) {
+		for (unsigned o = 0; o < p->stride; o++) {
+			uint64_t gram = word_of(s->text[i].at + o, p->gram);
+			uint32_t bit = mk_scan_wide(gram | fold, p->gram) >>
+				       (32 - log2);
+
+			words[bit >> 5] |= UINT32_C(0x80000000) >> (bit & 31);
+		}
+	}
+	return 0;
+}
+
 /* ---- literals and their beginnings -------------------------------------- */
 
 static int fill_texts(const struct set *s, struct scan_image *m)
@@ -375,6 +404,8 @@ int scan_build_literals(const struct scan_pattern *patterns, size_t count,
 	scan_image_head(m)->whole_line = options->whole_line;
 	plan = plan_make(&s);
 	r = fill_grams(&s, &plan, m);
+	if (!r)
+		r = fill_wide(&s, &plan, m);
 	if (!r)
 		r = fill_texts(&s, m);
 	if (!r)

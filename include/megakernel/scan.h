@@ -81,6 +81,10 @@ enum mk_scan_kind { MK_SCAN_LITERALS = 1, MK_SCAN_AUTOMATON = 2 };
  *
  * Some few literals are also looked for by nibbles (`nibble`): 3 bytes of a
  * literal from `window` on, in 8 groups; 6 tables of 16 bytes.
+ *
+ * Where the stride is 1 or 2, `wide` is the filter once more, for vectors of
+ * 32 bits: by another hash, mk_scan_wide(), and each word from its highest bit
+ * on.
  */
 struct mk_scan_image {
 	uint32_t magic, version;
@@ -111,7 +115,9 @@ struct mk_scan_image {
 	uint32_t empty;      /* 1: it may match nothing at all */
 	uint32_t whole_log2, find_log2; /* entries, but for the last row's */
 	uint32_t whole_line;  /* 1: a literal is a line */
-	uint32_t reserved[18];
+	MK_SCAN_TABLE wide;
+	uint32_t wide_log2;   /* 6 to 24: bits */
+	uint32_t reserved[16];
 };
 
 struct mk_scan_prefix {
@@ -154,6 +160,17 @@ MK_ASSERT_SIZE(struct mk_scan_prefix, 16);
 MK_ASSERT_SIZE(struct mk_scan_literal, 16);
 
 #define MK_SCAN_HASH 0x9e3779b97f4a7c15ull /* 2^64 by the golden ratio */
+
+#define MK_SCAN_WIDE_LOW 0x9e3779b1u
+#define MK_SCAN_WIDE_HIGH 0x85ebca77u
+
+/* The hash of `wide`: of bytes of a gram, which is or-ed with gram_fold. */
+MK_FN uint32_t mk_scan_wide(uint64_t word, uint32_t gram)
+{
+	uint32_t high = gram > 4 ? (uint32_t)(word >> 32) : 0;
+
+	return (uint32_t)word * MK_SCAN_WIDE_LOW + high * MK_SCAN_WIDE_HIGH;
+}
 
 /* ASCII letters of eight bytes made small. */
 MK_FN uint64_t mk_scan_fold(uint64_t word)
