@@ -157,7 +157,11 @@ struct mk_wire_slot {
 #define MK_SLOT_WAIT 0x04u       /* begins when a counter of its mk_wire_ext
 				  * has reached a value */
 #define MK_SLOT_RAISE 0x08u      /* raises counters when it ends */
-#define MK_SLOT_FLAGS 0x0fu      /* all that are known */
+#define MK_SLOT_AFTER 0x10u      /* with MK_SLOT_WAIT: the counter comes to the
+				  * value by one slot of a lower ticket of
+				  * this queue, and by nothing else; so it
+				  * need not be looked at before that ended */
+#define MK_SLOT_FLAGS 0x1fu      /* all that are known */
 
 enum mk_priority {
 	MK_PRIORITY_CRITICAL = 0,

@@ -128,6 +128,8 @@ static int group_wait(struct mk_batch *b, const struct group *g)
 	f->word = g->counter;
 	f->value = g->count;
 	b->slots[slot].flags |= MK_SLOT_WAIT;
+	if (g->count == 1) /* nobody else raises a group's counter */
+		b->slots[slot].flags |= MK_SLOT_AFTER;
 	return 0;
 }
 

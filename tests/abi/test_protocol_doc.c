@@ -196,7 +196,8 @@
 	C(MK_MAGIC_CONTROL) C(MK_MAGIC_RING) C(MK_MAGIC_LOG)                \
 	C(MK_MAGIC_IO) C(MK_MAGIC_CONTEXT) C(MK_MAGIC_QUEUE)                \
 	C(MK_SLOT_DEADLINE) C(MK_SLOT_IDEMPOTENT) C(MK_SLOT_WAIT)           \
-	C(MK_SLOT_RAISE) C(MK_SLOT_FLAGS) C(MK_COUNTER_FAILED)              \
+	C(MK_SLOT_RAISE) C(MK_SLOT_AFTER) C(MK_SLOT_FLAGS)                  \
+	C(MK_COUNTER_FAILED)                                                \
 	C(MK_NO_COUNTER) C(MK_RAISE_MAX)                                    \
 	C(MK_PRIORITY_CRITICAL) C(MK_PRIORITY_HIGH) C(MK_PRIORITY_NORMAL)   \
 	C(MK_PRIORITY_LOW) C(MK_PRIORITY_IDLE)                              \

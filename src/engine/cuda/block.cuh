@@ -61,7 +61,7 @@ MKD_SLOW void mkd_help_away(struct mkd_warp *w)
 	struct mkd_here here;
 
 	if (w->want)
-		mkd_drop(w);
+		mkd_drop_away(w);
 	if (!w->lane)
 		mkd_store32(&w->me->busy, mkd_called.place + 1u);
 	mkd_sync_workers(threads);

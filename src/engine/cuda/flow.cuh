@@ -16,11 +16,10 @@
 /* What a slot may make, or go on as; mk_task.engine points to it. */
 struct mkd_here {
 	struct mkd_job *job;  /* if it is open */
-	struct mkd_job *jobs; /* of the queue */
 	struct mkd_queue *q;
 	uint64_t header;      /* unit[0].lo of the slot */
 	uint32_t mask;        /* entries of the queue - 1 */
-	uint32_t home;        /* the worker's */
+	uint32_t home;        /* a number that is the worker's: mkd_home() */
 	uint32_t turn;        /* home of the next piece, MK_MADE_FIXED */
 	uint32_t spawned;
 };
@@ -71,7 +70,8 @@ MKD_FN struct mkd_job *mkd_job_open(struct mk_task *task,
 
 	if (job)
 		return job;
-	job = here->jobs + (task->ticket & here->mask);
+	job = (struct mkd_job *)mkd_load64(&here->q->jobs) +
+	      (task->ticket & here->mask);
 	here->job = job;
 	for (;;) {
 		open = mkd_load64(&job->open);
@@ -224,13 +224,12 @@ MKD_FN void mkd_here(const struct mkd_warp *w, const struct mkd_slot *s,
 		     struct mk_task *task, struct mkd_here *here)
 {
 	here->job = s->job;
-	here->jobs = (struct mkd_job *)mkd_load64(&w->q->jobs);
 	here->q = w->q;
 	here->header = s->opcode | (uint64_t)s->tenant << 16 |
 		       (uint64_t)s->priority << 32 |
 		       (uint64_t)s->flags << 40 | (uint64_t)s->tiles << 48;
 	here->mask = w->mask;
-	here->home = w->index % mkd_flow()->is.homes;
+	here->home = w->index;
 	here->turn = w->index + w->salt;
 	here->spawned = 0;
 	task->engine = here;

@@ -87,117 +87,213 @@ MKD_FN struct mkd_job *mkd_found_next(struct mkd_warp *w, struct mkd_bundle *b)
 	return job;
 }
 
-/* What one read of the warp brings of a slot that waits alone. */
+/* One of what lanes found; what it leads stays with it, the rest goes to
+ * others. */
+MKD_FN struct mkd_job *mkd_hop_next(struct mkd_warp *w, struct mkd_bundle *b)
+{
+	uint32_t have = mkd_ballot(b->found != (struct mkd_job *)0);
+	struct mkd_job *job = (struct mkd_job *)0;
+
+	if (!have)
+		return job;
+	job = (struct mkd_job *)mkd_shfl64((uint64_t)b->found,
+					  mkd_lowest(have));
+	if (w->lane == mkd_lowest(have)) {
+		b->found = (struct mkd_job *)0;
+		mkd_add32(&mkd_flow()->waiting, ~0u);
+	}
+	if (have & (have - 1u))
+		mkd_found_tell(w, b);
+	return job;
+}
+
+/* What each lane reads of a node, beside its unit of a slot and what that has
+ * beside the ring. */
 enum mkd_hop_lane {
-	MKD_HOP_SLOT = 0, /* and three more */
-	MKD_HOP_EXT = 4,  /* and three more */
-	MKD_HOP_NODE = 8,
-	MKD_HOP_NEXT = 9,
-	MKD_HOP_OPEN = 10,
-	MKD_HOP_ORDERS = 11,
-	MKD_HOP_QUEUE = 12
+	MKD_HOP_NODE = 0,
+	MKD_HOP_NEXT = 1,
+	MKD_HOP_OPEN = 2,
+	MKD_HOP_ORDERS = 3,
+	MKD_HOP_QUEUE = 4
 };
 
-MKD_FN struct mkd_unit mkd_hop_read(const struct mkd_warp *w,
-				    const struct mkd_bundle *b,
-				    struct mkd_job *job)
+/* What does not change from node to node, in registers. */
+struct mkd_hop {
+	uint64_t jobs, parks, words, bytes;
+	struct mk_ref ref;
+	uint64_t state, queue;
+	uint32_t mask, epoch;
+	bool closed; /* the counters, or no-ops */
+};
+
+/* A node as it was read. */
+struct mkd_hop_node {
+	struct mkd_unit v, x, u;
+	uint32_t seats;
+	uint64_t base; /* relative ticket of seat 0 */
+	/* the leaders know, each of its slot */
+	uint32_t word, up;
+	uint64_t value;
+};
+
+MKD_FN void mkd_hop_read(const struct mkd_warp *w, const struct mkd_hop *h,
+			 const struct mkd_job *job, struct mkd_hop_node *n)
 {
-	uint64_t index = ((uint64_t)job - b->jobs) / sizeof(*job);
-	uint64_t at = b->parks + index * sizeof(struct mkd_park) +
-		      16u * (w->lane & 7u);
+	uint64_t at = (uint64_t)job;
+	uint32_t index = (uint32_t)((at - h->jobs) / sizeof(*job));
+	uint64_t park = h->parks + ((index + w->group) & h->mask) *
+					   sizeof(struct mkd_park) +
+			16u * w->quarter;
+	uint32_t low, high;
 
 	at = w->lane == MKD_HOP_NODE ? (uint64_t)&job->members :
 	     w->lane == MKD_HOP_NEXT ? (uint64_t)&job->next :
-	     w->lane == MKD_HOP_OPEN ? (uint64_t)job :
-	     w->lane == MKD_HOP_ORDERS ? (uint64_t)w->state :
-	     w->lane == MKD_HOP_QUEUE ? (uint64_t)w->q + 16u : at;
-	return mkd_load16(at);
+	     w->lane == MKD_HOP_ORDERS ? h->state :
+	     w->lane == MKD_HOP_QUEUE ? h->queue + 16u : at;
+	n->u = mkd_load16(at);
+	n->v = mkd_load16(park);
+	n->x = mkd_load16(park + 64u);
+	n->seats = mkd_seats_spread(mkd_shfl(n->u.x, MKD_HOP_NODE) & 0xffu);
+	low = mkd_shfl(n->u.z, MKD_HOP_NODE);
+	high = mkd_shfl(n->u.w, MKD_HOP_NODE);
+	n->base = low | (uint64_t)high << 32;
+	low = mkd_shfl(n->x.z, (w->lane & ~3u) + 1u);
+	high = mkd_shfl(n->x.w, (w->lane & ~3u) + 1u);
+	n->value = low | (uint64_t)high << 32;
+	n->word = mkd_shfl(n->x.x, (w->lane & ~3u) + 2u);
+	n->up = mkd_shfl(n->x.y, (w->lane & ~3u) + 2u);
+}
+
+/* Is there anything in this lane that is for others to think about? All slots
+ * have to be no-ops that raise one counter of the buffer that we know. */
+MKD_FN bool mkd_hop_odd(const struct mkd_warp *w, const struct mkd_hop *h,
+			const struct mkd_hop_node *n)
+{
+	const uint32_t may = MK_SLOT_IDEMPOTENT | MK_SLOT_AFTER;
+	const struct mkd_unit *v = &n->v, *x = &n->x, *u = &n->u;
+	const bool on = n->seats >> (w->lane & ~3u) & 1u;
+
+	if ((w->lane == MKD_HOP_OPEN && (u->x & u->y) != ~0u) ||
+	    (w->lane == MKD_HOP_ORDERS &&
+	     (u->x != MKD_RUN || u->y != h->epoch)) ||
+	    (w->lane == MKD_HOP_QUEUE && u->y != MKD_OPEN) || h->closed)
+		return true;
+	if (!on)
+		return false;
+	if (w->quarter == 0)
+		return (v->x & 0xffffu) != MK_OP_NOP ||
+		       v->x >> 16 >= MK_TENANTS ||
+		       (v->y & 0xffu) >= MK_PRIORITIES || v->y >> 16 > 1u ||
+		       ((v->y >> 8 & 0xffu) & ~may) !=
+			       (MK_SLOT_WAIT | MK_SLOT_RAISE);
+	if (w->quarter == 1u)
+		return x->x != h->ref.index || x->y != h->ref.generation;
+	return w->quarter == 2u &&
+	       (x->z != MK_NO_COUNTER || x->y == MK_NO_COUNTER ||
+		8ull * x->x + 8u > h->bytes || 8ull * x->y + 8u > h->bytes);
+}
+
+/* Do all of these slots begin by what the counters have now, one raised by
+ * the other? All lanes know their leader's. */
+MKD_FN bool mkd_hop_ready(const struct mkd_warp *w,
+			  const struct mkd_hop_node *n, uint64_t now)
+{
+	bool mine = n->seats >> w->lane & 1u;
+	uint32_t left, ready = mkd_ballot(mine && now >= n->value);
+
+	if (mkd_ballot(mine && (now & MK_COUNTER_FAILED)))
+		return false;
+	for (left = n->seats & ~ready; left; left &= left - 1u) {
+		uint32_t at = mkd_lowest(left), word = mkd_shfl(n->word, at);
+		uint32_t ups = mkd_ballot((ready >> w->lane & 1u) &&
+					  n->up == word);
+
+		if (!(mkd_ballot(now + mkd_bits(ups) >= n->value) >> at & 1u))
+			return false;
+		ready |= 1u << at;
+	}
+	return true;
+}
+
+/* They end. Each of their counters is raised, and who waited for that is what
+ * the leaders return. */
+MKD_FN struct mkd_job *mkd_hop_end(struct mkd_warp *w, const struct mkd_hop *h,
+				   const struct mkd_hop_node *n)
+{
+	bool mine = n->seats >> w->lane & 1u;
+	uint32_t next = (w->lane + 1u) & 31u;
+	uint64_t t = mkd_ticket(w, n->base + w->group), now;
+	struct mkd_job *found = (struct mkd_job *)0;
+	struct mkd_ending e = { MK_OP_NOP, n->v.x >> 16, n->v.y & 0xffu,
+				false, false };
+	struct mkd_unit c;
+
+	c.x = 0;
+	c.y = (w->index & 0xffffu) | mkd_mark(w, t) << 16;
+	c.z = mkd_shfl(n->v.x, next);
+	c.w = mkd_shfl(n->v.y, next);
+	if (mine) {
+		mkd_store64((uint64_t *)(h->jobs + (t & h->mask) *
+						   sizeof(struct mkd_job)), 0);
+		now = mkd_add64((uint64_t *)(h->words + 8ull * n->up), 1) &
+		      ~MK_COUNTER_FAILED;
+		found = (struct mkd_job *)mkd_swap64(
+			mkd_wait_bucket(mkd_flow(), h->ref, n->up, now + 1u),
+			0);
+		/* all were raised before any is answered */
+		mkd_store16(w->completions + (t & h->mask) *
+						     MK_COMPLETION_BYTES, c);
+	}
+	mkd_count(w, mine, &e);
+	return found;
 }
 
 /*
- * No-ops that wait alone and raise one counter, one after the other, as far as
- * that goes: the shortest way from slot to slot. The first that is something
- * else is returned, as it was taken, or NULL.
+ * No-ops that wait and raise one counter each, as far as they go: the shortest
+ * way from slot to slot. The first node that has something else is returned,
+ * as it was taken, or NULL.
  */
 MKD_SLOW struct mkd_job *mkd_hops(struct mkd_warp *w, struct mkd_bundle *b,
 				  struct mkd_job *job)
 {
-	const uint32_t flags = MK_SLOT_WAIT | MK_SLOT_RAISE;
-	const uint64_t words = mkd_shfl64(b->at, 0), jobs = b->jobs;
-	const uint64_t bytes = mkd_shfl64(b->bytes, 0);
-	const uint32_t index = mkd_shfl(b->known.index, 0);
-	const uint32_t generation = mkd_shfl(b->known.generation, 0);
-	const bool closed = mkd_shfl(b->closed, 0) != 0;
+	struct mkd_hop_node n;
+	struct mkd_hop h;
 	bool first = true;
 
-	while (job && (uint64_t)job >= jobs &&
-	       (uint64_t)job - jobs <= (uint64_t)w->mask * sizeof(*job)) {
-		struct mkd_unit u = mkd_hop_read(w, b, job), c;
-		uint32_t kind = mkd_shfl(u.x, MKD_HOP_SLOT);
-		uint32_t head = mkd_shfl(u.y, MKD_HOP_SLOT);
-		uint32_t word = mkd_shfl(u.x, MKD_HOP_EXT + 2);
-		uint32_t up = mkd_shfl(u.y, MKD_HOP_EXT + 2);
-		uint64_t value = mkd_shfl(u.z, MKD_HOP_EXT + 1) |
-				 (uint64_t)mkd_shfl(u.w, MKD_HOP_EXT + 1)
-					 << 32;
-		uint64_t next = mkd_shfl(u.x, MKD_HOP_NEXT) |
-				(uint64_t)mkd_shfl(u.y, MKD_HOP_NEXT) << 32;
-		uint64_t t = mkd_ticket(w, mkd_shfl(u.z, MKD_HOP_NODE) |
-				(uint64_t)mkd_shfl(u.w, MKD_HOP_NODE) << 32);
-		uint64_t now = 0;
-		struct mk_ref ref;
-		bool odd;
+	h.jobs = b->jobs;
+	h.parks = b->parks;
+	h.words = mkd_shfl64(b->at, 0);
+	h.bytes = mkd_shfl64(b->bytes, 0);
+	h.ref.index = mkd_shfl(b->known.index, 0);
+	h.ref.generation = mkd_shfl(b->known.generation, 0);
+	h.state = (uint64_t)w->state;
+	h.queue = (uint64_t)w->q;
+	h.mask = w->mask;
+	h.epoch = w->epoch;
+	h.closed = mkd_shfl(b->closed, 0) || !h.words || (h.words & 7u) ||
+		   !w->nops;
+	while (job && (uint64_t)job - h.jobs <=
+			      (uint64_t)h.mask * sizeof(*job)) {
+		uint64_t now = 0, next;
 
+		mkd_hop_read(w, &h, job, &n);
+		next = mkd_shfl(n.u.x, MKD_HOP_NEXT) |
+		       (uint64_t)mkd_shfl(n.u.y, MKD_HOP_NEXT) << 32;
 		if (!first && next) {
 			if (!w->lane)
 				b->found = (struct mkd_job *)next;
 			mkd_found_tell(w, b);
 		}
 		first = false;
-		odd = (w->lane == MKD_HOP_NODE && u.x != 1u) ||
-		      (w->lane == MKD_HOP_OPEN && (u.x & u.y) != ~0u) ||
-		      (w->lane == MKD_HOP_ORDERS &&
-		       (u.x != MKD_RUN || u.y != w->epoch)) ||
-		      (w->lane == MKD_HOP_QUEUE && u.y != MKD_OPEN) ||
-		      (w->lane == MKD_HOP_EXT + 1 &&
-		       (u.x != index || u.y != generation)) ||
-		      (w->lane == MKD_HOP_EXT + 2 && u.z != MK_NO_COUNTER);
-		odd = odd || (kind & 0xffffu) != MK_OP_NOP ||
-		      kind >> 16 >= MK_TENANTS ||
-		      (head & 0xffu) >= MK_PRIORITIES || head >> 16 > 1u ||
-		      (head >> 8 & 0xffu & ~(uint32_t)MK_SLOT_IDEMPOTENT) !=
-			      flags ||
-		      !words || closed || (words & 7u) || !w->nops ||
-		      8ull * word + 8u > bytes || 8ull * up + 8u > bytes ||
-		      up == MK_NO_COUNTER;
-		if (!mkd_ballot(odd))
-			now = mkd_shfl64(mkd_load64(
-				(const uint64_t *)(words + 8ull * word)), 0);
-		if (mkd_ballot(odd) || (now & MK_COUNTER_FAILED) ||
-		    now < value)
+		if (mkd_ballot(mkd_hop_odd(w, &h, &n)))
 			return job;
-		c.x = 0;
-		c.y = (w->index & 0xffffu) | mkd_mark(w, t) << 16;
-		c.z = mkd_shfl(u.x, MKD_HOP_SLOT + 1);
-		c.w = mkd_shfl(u.y, MKD_HOP_SLOT + 1);
-		ref.index = index;
-		ref.generation = generation;
-		next = 0;
-		if (!w->lane) {
-			mkd_store64(&job->open, 0);
-			now = mkd_add64((uint64_t *)(words + 8ull * up), 1);
-			next = mkd_swap64(
-				mkd_wait_bucket(mkd_flow(), ref, up,
-						(now & ~MK_COUNTER_FAILED) +
-							1u), 0);
-			mkd_store16(w->completions + (t & w->mask) *
-						     MK_COMPLETION_BYTES, c);
-			if (next)
-				mkd_add32(&mkd_flow()->waiting, ~0u);
-		}
-		mkd_count(w, !w->lane, MK_OP_NOP, kind >> 16, head & 0xffu,
-			  false, false);
-		job = (struct mkd_job *)mkd_shfl64(next, 0);
+		if (n.seats >> w->lane & 1u)
+			now = mkd_load64(
+				(const uint64_t *)(h.words + 8ull * n.word));
+		if (!mkd_hop_ready(w, &n, now))
+			return job;
+		b->found = mkd_hop_end(w, &h, &n);
+		job = mkd_hop_next(w, b);
 	}
 	/* one of another queue; what it leads was not looked at */
 	if (job && !first) {
@@ -256,7 +352,7 @@ MKD_FN void mkd_stash(struct mkd_warp *w, struct mkd_stash *t)
 {
 	/* nobody waits behind us for what we could not get to */
 	if (w->want)
-		mkd_drop(w);
+		mkd_drop_away(w);
 	t->want = w->want;
 	t->count = w->count;
 	t->place = w->place;

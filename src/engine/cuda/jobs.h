@@ -97,7 +97,8 @@ struct mkd_home {
 };
 
 #define MKD_SHARES 64u     /* slots whose tiles others may take */
-#define MKD_BUCKETS 4096u
+#define MKD_BUCKETS 65536u /* far more than wait at a time: who raises a counter
+			    * takes all that fell into a value's bucket */
 #define MKD_HOMES_MAX 32u
 
 /* The flowing work of a context: what the host says of it, which stays. */

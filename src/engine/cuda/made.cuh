@@ -391,6 +391,29 @@ MKD_SLOW void mkd_job_run(struct mkd_warp *w, struct mkd_bundle *b,
 
 /* ---- looking after what there is ---------------------------------------- */
 
+#define MKD_SWEEP 8u /* reads that a lane has on their way */
+
+/* Some pairs of buckets, from `at` on: most are empty. */
+MKD_FN void mkd_sweep_some(struct mkd_flow *f, uint32_t at)
+{
+	struct mkd_unit two[MKD_SWEEP];
+
+	for (uint32_t i = 0; i < MKD_SWEEP; i++)
+		two[i] = mkd_load16((uint64_t)&f->bucket[at +
+						2u * MKD_LANES * i]);
+	for (uint32_t i = 0; i < MKD_SWEEP; i++) {
+		uint32_t k = at + 2u * MKD_LANES * i;
+
+		if (two[i].x | two[i].y)
+			mkd_wait_spread(f, mkd_list_take_all(&f->bucket[k]),
+					k);
+		if (two[i].z | two[i].w)
+			mkd_wait_spread(f, mkd_list_take_all(&f->bucket[k +
+									1u]),
+					k + 1u);
+	}
+}
+
 /* Everything that waits is to be looked at again. */
 MKD_SLOW void mkd_sweep(struct mkd_warp *w)
 {
@@ -400,8 +423,9 @@ MKD_SLOW void mkd_sweep(struct mkd_warp *w)
 		mkd_and32(&w->state->work, ~(uint32_t)MKD_WORK_SWEEP);
 	mkd_syncwarp();
 	mkd_fence();
-	for (uint32_t i = w->lane; i < MKD_BUCKETS; i += MKD_LANES)
-		mkd_wait_spread(f, mkd_list_take_all(&f->bucket[i]), i);
+	for (uint32_t i = 2u * w->lane; i < MKD_BUCKETS;
+	     i += 2u * MKD_LANES * MKD_SWEEP)
+		mkd_sweep_some(f, i);
 	mkd_syncwarp();
 	if (!w->lane)
 		mkd_bell(MKD_WORK_LOOK);

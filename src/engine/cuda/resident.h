@@ -203,6 +203,12 @@ struct mkd_launch {
 };
 
 MK_ASSERT_SIZE(struct mkd_queue, 256);
+/* read in units of 16 bytes: mkd_task() */
+MK_ASSERT_AT(struct mkd_queue, ext, 112);
+MK_ASSERT_AT(struct mkd_queue, control, 128);
+MK_ASSERT_AT(struct mkd_queue, log, 144);
+MK_ASSERT_AT(struct mkd_queue, entries, 160);
+MK_ASSERT_AT(struct mkd_queue, log_records, 172);
 MK_ASSERT_SIZE(struct mkd_worker, 64);
 MK_ASSERT_AT(struct mkd_state, clock_offset, 64);
 MK_ASSERT_AT(struct mkd_state, table, 128);

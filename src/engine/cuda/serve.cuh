@@ -175,14 +175,23 @@ MKD_FN void mkd_answer_one(const struct mkd_warp *w, const struct mkd_slot *s)
 					     MK_COMPLETION_BYTES, c);
 }
 
+MKD_FN struct mkd_ending mkd_ending(const struct mkd_slot *s)
+{
+	struct mkd_ending e = { s->opcode, s->tenant, s->priority,
+				s->result < 0, s->refused };
+
+	return e;
+}
+
 /* Answer the slots of the lanes that are `mine`, and count them. */
 MKD_FN void mkd_answer(struct mkd_warp *w, bool mine,
 		       const struct mkd_slot *s)
 {
+	struct mkd_ending e = mkd_ending(s);
+
 	if (mine)
 		mkd_answer_one(w, s);
-	mkd_count(w, mine, s->opcode, s->tenant, s->priority, s->result < 0,
-		  s->refused);
+	mkd_count(w, mine, &e);
 }
 
 /* ---- checks ------------------------------------------------------------ */
@@ -318,11 +327,20 @@ MKD_FN struct mk_worker_block *mkd_own_block(const struct mkd_warp *w)
 		(mkd_launched.region + mkd_launched.blocks_offset) + w->index;
 }
 
+/* A word of 64 bits in a unit. */
+#define MKD_WORD64(unit, low, high) \
+	((unit).low | (uint64_t)(unit).high << 32)
+
 MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
 		     uint64_t ticket, uint64_t deadline_ns, uint32_t lane,
 		     uint32_t lanes)
 {
-	const struct mkd_queue *q = w->q;
+	/* all on their way before any is looked at */
+	const struct mkd_unit ext = mkd_load16((uint64_t)&w->q->ext);
+	const struct mkd_unit control = mkd_load16((uint64_t)&w->q->control);
+	const struct mkd_unit log = mkd_load16((uint64_t)&w->q->log);
+	const struct mkd_unit counts = mkd_load16((uint64_t)&w->q->entries);
+	const uint32_t io_records = mkd_load32(&w->q->io_records);
 	const struct mkd_launch *l = w->l;
 
 	task->windows = (const struct mk_window *)l->windows;
@@ -331,7 +349,8 @@ MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
 	task->ticket = ticket;
 	task->value = 0;
 	task->deadline_ns = deadline_ns;
-	task->cancel = (const uint32_t *)(mkd_ext(w, ticket) +
+	task->cancel = (const uint32_t *)(MKD_WORD64(ext, x, y) +
+			(ticket & w->mask) * sizeof(struct mk_wire_ext) +
 			MK_OFFSETOF(struct mk_wire_ext, cancel));
 	task->cancel_mark = 0x10000u | mkd_mark(w, ticket);
 	task->worker = w->index;
@@ -343,13 +362,13 @@ MKD_FN void mkd_task(const struct mkd_warp *w, struct mk_task *task,
 	task->tile = 0;
 	task->tiles = 1;
 	task->dirty = 0;
-	task->control = (struct mk_control *)mkd_load64(&q->control);
-	task->observables = (uint64_t *)mkd_load64(&q->observables);
-	task->observable_count = mkd_load32(&q->observable_count);
-	task->log = (struct mk_debug_log *)mkd_load64(&q->log);
-	task->log_capacity = mkd_load32(&q->log_records);
-	task->io = (struct mk_io_queue *)mkd_load64(&q->io);
-	task->io_capacity = mkd_load32(&q->io_records);
+	task->control = (struct mk_control *)MKD_WORD64(control, x, y);
+	task->observables = (uint64_t *)MKD_WORD64(control, z, w);
+	task->observable_count = counts.z;
+	task->log = (struct mk_debug_log *)MKD_WORD64(log, x, y);
+	task->log_capacity = counts.w;
+	task->io = (struct mk_io_queue *)MKD_WORD64(log, z, w);
+	task->io_capacity = io_records;
 	task->tile_last = 0;
 	task->engine = (void *)0;
 	task->beat = &mkd_own_block(w)->beat;
@@ -406,11 +425,10 @@ MKD_SLOW void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
 	bool ends = false;
 
 	if (w->want)
-		mkd_drop(w);
+		mkd_drop_away(w);
 	mkd_gather(v, leader, &args);
 	if (!w->lane)
 		mkd_store32(&w->me->busy, MKD_BUSY_LIGHT);
-	mkd_acquire();
 	if (mine) {
 		mkd_task(w, &task, s->ticket, s->deadline_ns, 0, 1);
 		/* leaders share the worker's scratch memory */
@@ -418,6 +436,9 @@ MKD_SLOW void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
 			(mkd_launched.scratch_bytes / MKD_SEATS) & ~15u;
 		task.scratch += w->group * task.scratch_bytes;
 		mkd_here(w, s, &task, &here);
+	}
+	mkd_acquire();
+	if (mine) {
 		s->result = mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), &task,
 					 args.word);
 		s->value = task.value;
@@ -432,9 +453,11 @@ MKD_SLOW void mkd_run_light(struct mkd_warp *w, const struct mkd_unit *v,
 	if (!w->lane)
 		mkd_store32(&w->me->busy, 0);
 	mkd_made_count(w, spawned);
-	if (mkd_ballot(ends))
-		mkd_count(w, ends, s->opcode, s->tenant, s->priority,
-			  s->result < 0, false);
+	if (mkd_ballot(ends)) {
+		struct mkd_ending e = mkd_ending(s);
+
+		mkd_count(w, ends, &e);
+	}
 }
 
 /* A handler that all lanes run. Lane 0's result and value are the slot's;
@@ -546,7 +569,7 @@ MKD_SLOW void mkd_run_heavy(struct mkd_warp *w, const struct mkd_unit *v,
 	/* nobody waits behind us for what we could not get to */
 	w->want = rest;
 	if (rest)
-		mkd_drop(w);
+		mkd_drop_away(w);
 	mkd_announce(w, s, true);
 	dirty = mkd_run_wide(w, &args, s, &task, &here);
 	if (s->opcode == MK_OP_SHUTDOWN &&
@@ -603,10 +626,10 @@ MKD_SLOW void mkd_serve_fence(struct mkd_warp *w, uint32_t leader,
 	if (ready) {
 		w->want &= ~(1u << leader);
 	} else {
-		mkd_trade(w, s->relative, false);
+		mkd_trade_away(w, s->relative, false);
 		/* who waits may wait for a slot of another queue */
 		if (w->crowded)
-			mkd_drop(w);
+			mkd_drop_away(w);
 	}
 }
 
@@ -698,9 +721,12 @@ MKD_FN uint32_t mkd_serve_plain(struct mkd_warp *w, const struct mkd_unit *v,
 		mkd_store16(w->completions +
 				    (t & w->mask) * MK_COMPLETION_BYTES, c);
 	got = mkd_ballot(mine);
-	if (got)
-		mkd_count(w, mine, MK_OP_NOP, v->x >> 16, v->y & 0xffu, false,
-			  false);
+	if (got) {
+		struct mkd_ending e = { MK_OP_NOP, v->x >> 16, v->y & 0xffu,
+					false, false };
+
+		mkd_count_hot(w, mine, &e);
+	}
 	return got;
 }
 

@@ -316,6 +316,7 @@ MKD_FN uint64_t mkd_packed(const struct mkd_warp *w)
 	return w->base << 8 | mkd_seats_pack(w->want);
 }
 
+/* Leave all seats to others, now. False: there is no room to put them. */
 MKD_SLOW bool mkd_drop_away(struct mkd_warp *w)
 {
 	bool done = false;
@@ -338,7 +339,8 @@ MKD_SLOW bool mkd_drop_away(struct mkd_warp *w)
 	return false;
 }
 
-/* Leave all seats to others, now. False: there is no room to put them. */
+/* The same from where w shall stay in registers: to write it out and read it
+ * back takes several microseconds. */
 MKD_FN bool mkd_drop(struct mkd_warp *w)
 {
 	struct mkd_warp copy = *w;
@@ -431,13 +433,13 @@ MKD_SLOW void mkd_give_way_away(struct mkd_warp *w)
 		return;
 	w->roams = MKD_ROAMS;
 	if (ahead < 0) {
-		mkd_drop(w);
+		mkd_drop_away(w);
 		return;
 	}
 	if (mkd_return(w))
 		return;
 	if (w->orphans)
-		mkd_trade(w, w->base, true);
+		mkd_trade_away(w, w->base, true);
 	mkd_return(w);
 }
 

@@ -268,8 +268,34 @@ MKD_SLOW void mkd_bundle_give(struct mkd_warp *w, struct mkd_bundle *b,
 	b->todo &= ~seats;
 }
 
+/* Which of these seats wait for a counter that one of `runs` raises, or come
+ * after a seat that does? */
+MKD_FN uint32_t mkd_bundle_follow(struct mkd_warp *w, struct mkd_bundle *b,
+				  uint32_t waits, uint32_t runs)
+{
+	uint32_t after = mkd_ballot((b->s.flags & MK_SLOT_AFTER) != 0);
+	uint32_t held = 0;
+
+	runs *= 15u; /* all four lanes of them */
+	for (uint32_t left = waits; left; left &= left - 1u) {
+		uint32_t at = mkd_lowest(left);
+		uint32_t index = mkd_shfl(b->ref.index, at);
+		uint32_t generation = mkd_shfl(b->ref.generation, at);
+		uint32_t word = mkd_shfl(b->word, at);
+		uint32_t of = after >> at & 1u ? runs | held * 15u : runs;
+
+		if (mkd_ballot((of >> w->lane & 1u) &&
+			       b->ref.index == index &&
+			       b->ref.generation == generation &&
+			       (b->up[0] == word || b->up[1] == word)))
+			held |= 1u << at;
+	}
+	return held;
+}
+
 /* One of the seats waits in the list of its value, and with it those whose
- * counter has come no further when it is ready. Returns the others. */
+ * counter has come no further when it is ready, and those that come after one
+ * of these. Returns the others. */
 MKD_FN uint32_t mkd_bundle_park_some(struct mkd_warp *w, struct mkd_bundle *b,
 				     uint32_t seats)
 {
@@ -289,6 +315,12 @@ MKD_FN uint32_t mkd_bundle_park_some(struct mkd_warp *w, struct mkd_bundle *b,
 			      b->ref.index == ref.index &&
 			      b->ref.generation == ref.generation &&
 			      b->word == word && b->value >= value);
+	together |= mkd_bundle_follow(w, b, seats & ~together &
+				      mkd_ballot((b->s.flags &
+						  MK_SLOT_AFTER) != 0),
+				      together);
+	if (together >> w->lane & 1u)
+		mkd_wait_due(b->s.deadline_ns);
 	if (w->lane == low) {
 		uint64_t at = mkd_counter(w, b, word, false, &why);
 		uint64_t now;
@@ -299,7 +331,6 @@ MKD_FN uint32_t mkd_bundle_park_some(struct mkd_warp *w, struct mkd_bundle *b,
 		bucket = mkd_wait_bucket(f, ref, word, value);
 		mkd_fence();
 		mkd_list_push(bucket, job, job);
-		mkd_wait_due(b->s.deadline_ns);
 		mkd_fence();
 		/* who raised it meanwhile may not have seen us */
 		now = at ? mkd_load64((const uint64_t *)at) : ~(uint64_t)0;
@@ -384,6 +415,7 @@ MKD_FN uint32_t mkd_bundle_chain(struct mkd_warp *w, struct mkd_bundle *b,
 {
 	bool mine = b->todo >> w->lane & 1u;
 	uint32_t low = mkd_lowest(b->todo), rank, seats, second, word;
+	struct mkd_ending ending;
 	struct mk_ref ref;
 	uint64_t at = 0, old;
 	int32_t why;
@@ -417,8 +449,8 @@ MKD_FN uint32_t mkd_bundle_chain(struct mkd_warp *w, struct mkd_bundle *b,
 	old = mkd_shfl64(old, low) & ~MK_COUNTER_FAILED;
 	if (seats >> w->lane & 1u)
 		mkd_answer_one(w, &b->s);
-	mkd_count(w, seats >> w->lane & 1u, b->s.opcode, b->s.tenant,
-		  b->s.priority, false, false);
+	ending = mkd_ending(&b->s);
+	mkd_count(w, seats >> w->lane & 1u, &ending);
 	if (mkd_ballot(b->found != (struct mkd_job *)0))
 		mkd_found_tell(w, b);
 	if (seats >> w->lane & 1u)
@@ -510,29 +542,6 @@ MKD_SLOW bool mkd_bundle_heavy(struct mkd_warp *w, struct mkd_bundle *b,
 	}
 	mkd_announce(w, &s, false);
 	return s.ends;
-}
-
-/* Which of these seats wait for a counter that one of `runs` raises? */
-MKD_FN uint32_t mkd_bundle_follow(struct mkd_warp *w, struct mkd_bundle *b,
-				  uint32_t waits, uint32_t runs)
-{
-	uint32_t held = 0;
-
-	runs |= runs << 1;
-	runs |= runs << 2; /* all four lanes of them */
-	for (uint32_t left = waits; left; left &= left - 1u) {
-		uint32_t at = mkd_lowest(left);
-		uint32_t index = mkd_shfl(b->ref.index, at);
-		uint32_t generation = mkd_shfl(b->ref.generation, at);
-		uint32_t word = mkd_shfl(b->word, at);
-
-		if (mkd_ballot((runs >> w->lane & 1u) &&
-			       b->ref.index == index &&
-			       b->ref.generation == generation &&
-			       (b->up[0] == word || b->up[1] == word)))
-			held |= 1u << at;
-	}
-	return held;
 }
 
 /* One round: what is ready runs, or the lowest of it. */

@@ -160,10 +160,15 @@ MKD_FN void mkd_count_one(struct mk_worker_block *c, uint32_t key, uint32_t n)
 	mkd_tally(&c->slots, n);
 }
 
+/* What becomes of one slot, for the counters. */
+struct mkd_ending {
+	uint32_t opcode, tenant, priority;
+	bool failed, refused;
+};
+
 /* Not all of them are of the kind that is counted in registers. */
 MKD_SLOW void mkd_count_away(const struct mkd_warp *w, bool mine,
-			     uint32_t opcode, uint32_t tenant,
-			     uint32_t priority)
+			     const struct mkd_ending *e)
 {
 	struct mk_worker_block *c = w->counters;
 
@@ -172,43 +177,63 @@ MKD_SLOW void mkd_count_away(const struct mkd_warp *w, bool mine,
 	if (!mine)
 		return;
 	mkd_tally(&c->slots, 1);
-	if (tenant < MK_TENANTS)
-		mkd_tally(&c->tenant[tenant], 1);
-	if (priority < MK_PRIORITIES)
-		mkd_tally(&c->priority[priority], 1);
-	if (opcode < MK_OPCODES)
-		mkd_tally(&c->opcodes[opcode], 1);
+	if (e->tenant < MK_TENANTS)
+		mkd_tally(&c->tenant[e->tenant], 1);
+	if (e->priority < MK_PRIORITIES)
+		mkd_tally(&c->priority[e->priority], 1);
+	if (e->opcode < MK_OPCODES)
+		mkd_tally(&c->opcodes[e->opcode], 1);
+	if (e->failed)
+		mkd_tally(&c->failed, 1);
+	if (e->refused)
+		mkd_tally(&c->cancelled, 1);
 }
 
-/* These lanes answered a slot each. */
-MKD_FN void mkd_count(struct mkd_warp *w, bool mine, uint32_t opcode,
-		      uint32_t tenant, uint32_t priority, bool failed,
-		      bool refused)
+/* These lanes answered a slot each. True: the registers have it. */
+MKD_FN bool mkd_count_here(struct mkd_warp *w, bool mine,
+			   const struct mkd_ending *e)
 {
 	uint32_t all = mkd_ballot(mine), n = mkd_bits(all), one, odd;
-	uint32_t key = opcode < MK_OPCODES && tenant < MK_TENANTS &&
-				       priority < MK_PRIORITIES ?
-			       MKD_KEY(opcode, tenant, priority) :
+	uint32_t key = e->opcode < MK_OPCODES && e->tenant < MK_TENANTS &&
+				       e->priority < MK_PRIORITIES ?
+			       MKD_KEY(e->opcode, e->tenant, e->priority) :
 			       MKD_KEY_NOBODY;
 
 	one = mkd_shfl(key, mkd_lowest(all));
 	odd = mkd_ballot(mine && (key != one || key == MKD_KEY_NOBODY ||
-				  failed));
+				  e->failed));
 	w->unflushed += n;
-	if (!odd && (!w->tally || w->key == one)) {
-		w->key = one;
-		w->tally += n;
-	} else {
-		struct mkd_warp copy = *w;
+	if (odd || (w->tally && w->key != one))
+		return false;
+	w->key = one;
+	w->tally += n;
+	return true;
+}
 
-		mkd_count_away(&copy, mine, opcode, tenant, priority);
-		if (mine && failed)
-			mkd_tally(&w->counters->failed, 1);
-		if (mine && refused)
-			mkd_tally(&w->counters->cancelled, 1);
-		w->mixed = true;
-		w->tally = 0;
-	}
+/* The same where w lies in memory, and where it shall stay in registers: to
+ * write it out and read it back costs more than a slot. */
+MKD_FN void mkd_count(struct mkd_warp *w, bool mine,
+		      const struct mkd_ending *e)
+{
+	if (mkd_count_here(w, mine, e))
+		return;
+	mkd_count_away(w, mine, e);
+	w->mixed = true;
+	w->tally = 0;
+}
+
+MKD_FN void mkd_count_hot(struct mkd_warp *w, bool mine,
+			  const struct mkd_ending *e)
+{
+	struct mkd_ending away = *e;
+	struct mkd_warp copy;
+
+	if (mkd_count_here(w, mine, e))
+		return;
+	copy = *w;
+	mkd_count_away(&copy, mine, &away);
+	w->mixed = true;
+	w->tally = 0;
 }
 
 /* A word of the counters to the shared memory, and n more. */
