@@ -655,6 +655,57 @@ static void batch_fails(struct conform *c)
 	rig_end(&r);
 }
 
+#define LONG 100u
+
+/* A long chain, in which every tenth slot counts those before it; in every
+ * third run one of these fails. */
+static void batch_long(struct conform *c)
+{
+	struct mk_batch_params p = { .size = sizeof(p), .slots = LONG };
+	struct mk_op_word one = { 0, 0, 1, 0 }, bad = { 1u << 20, 0, 1, 0 };
+	struct mk_batch *b;
+	struct rig r;
+	uint64_t base = 0;
+
+	rig_begin(&r, c, 128);
+	assert_int_equal(mk_batch_create(r.q, &p, &b), 0);
+	for (uint32_t i = 0; i < LONG; i++) {
+		bool counts = i % 10 == 7;
+		struct mk_slot s;
+
+		mk_slot_init(&s, counts ? MK_OP_ADD : MK_OP_NOP, i);
+		s.arg64[0] = i;
+		assert_int_equal(mk_batch_add(b, &s), i);
+		if (i)
+			assert_int_equal(mk_batch_after(b, i, i - 1), 0);
+		if (counts)
+			assert_int_equal(mk_batch_patch(b, i, 0, &one,
+							sizeof(one)), 0);
+	}
+	assert_int_equal(mk_batch_seal(b), LONG);
+	for (unsigned run = 0; run < 30; run++) {
+		bool fails = run % 3 == 1;
+
+		assert_int_equal(mk_batch_patch(b, 57, 0, fails ? &bad : &one,
+						sizeof(one)), 0);
+		assert_int_equal(mk_batch_submit(b, 0), LONG);
+		for (unsigned i = 0; i < LONG; i++) {
+			struct mk_completion a = support_reap(r.q);
+			uint64_t at = a.user_data;
+			int32_t want = !fails || at < 57 ? 0 :
+				       at == 57 ? -MK_ERANGE : -MK_EUPSTREAM;
+
+			assert_int_equal(a.result, want);
+			if (!want)
+				assert_true(a.value == (at % 10 != 7 ? at :
+							base + at / 10));
+		}
+		base += fails ? 5 : 10;
+	}
+	assert_int_equal(mk_batch_destroy(b, SUPPORT_NS), 0);
+	rig_end(&r);
+}
+
 /* ---- in vain ------------------------------------------------------------ */
 
 /* Two that wait for each other, found by the library. */
@@ -717,6 +768,7 @@ int main(void)
 		{ "a fence that waits", fence_waits },
 		{ "a batch, again and again", batch },
 		{ "a batch that fails", batch_fails },
+		{ "a long batch", batch_long },
 		{ "waits in vain", in_vain },
 	};
 

@@ -23,25 +23,39 @@ MKD_FN void mkd_put_back(struct mkd_warp *w, struct mkd_job *job)
 	mkd_bell(MKD_WORK_LOOK);
 }
 
-/* Take up a job. */
+/* Is it among these? */
+MKD_FN bool mkd_is_of(uint64_t jobs, uint32_t mask, const struct mkd_job *job)
+{
+	return (uint64_t)job - jobs <= (uint64_t)mask * sizeof(*job);
+}
+
+/* Be in the queue of a job, if it is a slot that waits. */
+MKD_FN bool mkd_bundle_reach(struct mkd_warp *w, struct mkd_bundle *b,
+			     struct mkd_job *job)
+{
+	struct mkd_queue *queues = (struct mkd_queue *)w->l->queues;
+	uint64_t queue, open;
+
+	if (b->jobs && mkd_is_of(b->jobs, w->mask, job))
+		return true;
+	queue = mkd_load64((const uint64_t *)&job->queue);
+	open = mkd_load64(&job->open);
+	if (mkd_shfl64(open, 0) != MKD_PARKED)
+		return false;
+	b->jobs = 0;
+	mkd_bundle_enter(w, b, (uint32_t)(
+		(struct mkd_queue *)mkd_shfl64(queue, 0) - queues));
+	return true;
+}
+
+/* Take up a job that was reached. */
 MKD_FN uint32_t mkd_bundle_load(struct mkd_warp *w, struct mkd_bundle *b,
 				struct mkd_job *job)
 {
-	struct mkd_queue *queues = (struct mkd_queue *)w->l->queues;
 	struct mkd_unit u, c;
 	uint64_t park, open, at = (uint64_t)job;
 	uint32_t index, state;
 
-	if (!b->jobs || at < b->jobs ||
-	    at - b->jobs > (uint64_t)w->mask * sizeof(*job)) {
-		uint64_t queue = mkd_shfl64(mkd_load64(
-			(const uint64_t *)&job->queue), 0);
-
-		if (mkd_shfl64(mkd_load64(&job->open), 0) != MKD_PARKED)
-			return MKD_TAKEN_JOB;
-		mkd_bundle_enter(w, b, (uint32_t)(
-			(struct mkd_queue *)queue - queues));
-	}
 	index = (uint32_t)((at - b->jobs) / sizeof(*job));
 	park = b->parks + ((index + w->group) & w->mask) *
 			  sizeof(struct mkd_park);
@@ -87,26 +101,6 @@ MKD_FN struct mkd_job *mkd_found_next(struct mkd_warp *w, struct mkd_bundle *b)
 	return job;
 }
 
-/* One of what lanes found; what it leads stays with it, the rest goes to
- * others. */
-MKD_FN struct mkd_job *mkd_hop_next(struct mkd_warp *w, struct mkd_bundle *b)
-{
-	uint32_t have = mkd_ballot(b->found != (struct mkd_job *)0);
-	struct mkd_job *job = (struct mkd_job *)0;
-
-	if (!have)
-		return job;
-	job = (struct mkd_job *)mkd_shfl64((uint64_t)b->found,
-					  mkd_lowest(have));
-	if (w->lane == mkd_lowest(have)) {
-		b->found = (struct mkd_job *)0;
-		mkd_add32(&mkd_flow()->waiting, ~0u);
-	}
-	if (have & (have - 1u))
-		mkd_found_tell(w, b);
-	return job;
-}
-
 /* What each lane reads of a node, beside its unit of a slot and what that has
  * beside the ring. */
 enum mkd_hop_lane {
@@ -117,13 +111,17 @@ enum mkd_hop_lane {
 	MKD_HOP_QUEUE = 4
 };
 
-/* What does not change from node to node, in registers. */
+/* What does not change from node to node, in registers: what lies in memory
+ * of a worker's own has to be fetched anew behind anybody's fence. */
 struct mkd_hop {
 	uint64_t jobs, parks, words, bytes;
 	struct mk_ref ref;
-	uint64_t state, queue;
-	uint32_t mask, epoch;
+	uint64_t state, queue, completions, first;
+	uint32_t mask, shift, epoch, worker;
+	uint32_t lane, group, quarter;
 	bool closed; /* the counters, or no-ops */
+	/* no-ops that ended, all of one tenant and priority */
+	uint32_t tenant, priority, ended;
 };
 
 /* A node as it was read. */
@@ -136,20 +134,46 @@ struct mkd_hop_node {
 	uint64_t value;
 };
 
-MKD_FN void mkd_hop_read(const struct mkd_warp *w, const struct mkd_hop *h,
-			 const struct mkd_job *job, struct mkd_hop_node *n)
+MKD_FN void mkd_hop_begin(const struct mkd_warp *w,
+			  const struct mkd_bundle *b, struct mkd_hop *h)
 {
+	h->jobs = b->jobs;
+	h->parks = b->parks;
+	h->words = mkd_shfl64(b->at, 0);
+	h->bytes = mkd_shfl64(b->bytes, 0);
+	h->ref.index = mkd_shfl(b->known.index, 0);
+	h->ref.generation = mkd_shfl(b->known.generation, 0);
+	h->state = (uint64_t)w->state;
+	h->queue = (uint64_t)w->q;
+	h->completions = w->completions;
+	h->first = w->first;
+	h->mask = w->mask;
+	h->shift = w->shift;
+	h->epoch = w->epoch;
+	h->worker = w->index & 0xffffu;
+	h->lane = w->lane;
+	h->group = w->group;
+	h->quarter = w->quarter;
+	h->closed = mkd_shfl(b->closed, 0) || !h->words || (h->words & 7u) ||
+		    !w->nops;
+	h->tenant = h->priority = h->ended = 0;
+}
+
+MKD_FN void mkd_hop_read(const struct mkd_hop *h, const struct mkd_job *job,
+			 struct mkd_hop_node *n)
+{
+	const uint32_t leader = h->lane & ~3u;
 	uint64_t at = (uint64_t)job;
 	uint32_t index = (uint32_t)((at - h->jobs) / sizeof(*job));
-	uint64_t park = h->parks + ((index + w->group) & h->mask) *
+	uint64_t park = h->parks + ((index + h->group) & h->mask) *
 					   sizeof(struct mkd_park) +
-			16u * w->quarter;
+			16u * h->quarter;
 	uint32_t low, high;
 
-	at = w->lane == MKD_HOP_NODE ? (uint64_t)&job->members :
-	     w->lane == MKD_HOP_NEXT ? (uint64_t)&job->next :
-	     w->lane == MKD_HOP_ORDERS ? h->state :
-	     w->lane == MKD_HOP_QUEUE ? h->queue + 16u : at;
+	at = h->lane == MKD_HOP_NODE ? (uint64_t)&job->members :
+	     h->lane == MKD_HOP_NEXT ? (uint64_t)&job->next :
+	     h->lane == MKD_HOP_ORDERS ? h->state :
+	     h->lane == MKD_HOP_QUEUE ? h->queue + 16u : at;
 	n->u = mkd_load16(at);
 	n->v = mkd_load16(park);
 	n->x = mkd_load16(park + 64u);
@@ -157,55 +181,54 @@ MKD_FN void mkd_hop_read(const struct mkd_warp *w, const struct mkd_hop *h,
 	low = mkd_shfl(n->u.z, MKD_HOP_NODE);
 	high = mkd_shfl(n->u.w, MKD_HOP_NODE);
 	n->base = low | (uint64_t)high << 32;
-	low = mkd_shfl(n->x.z, (w->lane & ~3u) + 1u);
-	high = mkd_shfl(n->x.w, (w->lane & ~3u) + 1u);
+	low = mkd_shfl(n->x.z, leader + 1u);
+	high = mkd_shfl(n->x.w, leader + 1u);
 	n->value = low | (uint64_t)high << 32;
-	n->word = mkd_shfl(n->x.x, (w->lane & ~3u) + 2u);
-	n->up = mkd_shfl(n->x.y, (w->lane & ~3u) + 2u);
+	n->word = mkd_shfl(n->x.x, leader + 2u);
+	n->up = mkd_shfl(n->x.y, leader + 2u);
 }
 
 /* Is there anything in this lane that is for others to think about? All slots
  * have to be no-ops that raise one counter of the buffer that we know. */
-MKD_FN bool mkd_hop_odd(const struct mkd_warp *w, const struct mkd_hop *h,
-			const struct mkd_hop_node *n)
+MKD_FN bool mkd_hop_odd(const struct mkd_hop *h, const struct mkd_hop_node *n)
 {
 	const uint32_t may = MK_SLOT_IDEMPOTENT | MK_SLOT_AFTER;
 	const struct mkd_unit *v = &n->v, *x = &n->x, *u = &n->u;
-	const bool on = n->seats >> (w->lane & ~3u) & 1u;
 
-	if ((w->lane == MKD_HOP_OPEN && (u->x & u->y) != ~0u) ||
-	    (w->lane == MKD_HOP_ORDERS &&
+	if ((h->lane == MKD_HOP_OPEN && (u->x & u->y) != ~0u) ||
+	    (h->lane == MKD_HOP_ORDERS &&
 	     (u->x != MKD_RUN || u->y != h->epoch)) ||
-	    (w->lane == MKD_HOP_QUEUE && u->y != MKD_OPEN) || h->closed)
+	    (h->lane == MKD_HOP_QUEUE && u->y != MKD_OPEN) || h->closed ||
+	    mkd_peek(&mkd_open)) /* others of the block call */
 		return true;
-	if (!on)
+	if (!(n->seats >> (h->lane & ~3u) & 1u))
 		return false;
-	if (w->quarter == 0)
+	if (h->quarter == 0)
 		return (v->x & 0xffffu) != MK_OP_NOP ||
 		       v->x >> 16 >= MK_TENANTS ||
 		       (v->y & 0xffu) >= MK_PRIORITIES || v->y >> 16 > 1u ||
 		       ((v->y >> 8 & 0xffu) & ~may) !=
 			       (MK_SLOT_WAIT | MK_SLOT_RAISE);
-	if (w->quarter == 1u)
+	if (h->quarter == 1u)
 		return x->x != h->ref.index || x->y != h->ref.generation;
-	return w->quarter == 2u &&
+	return h->quarter == 2u &&
 	       (x->z != MK_NO_COUNTER || x->y == MK_NO_COUNTER ||
 		8ull * x->x + 8u > h->bytes || 8ull * x->y + 8u > h->bytes);
 }
 
 /* Do all of these slots begin by what the counters have now, one raised by
  * the other? All lanes know their leader's. */
-MKD_FN bool mkd_hop_ready(const struct mkd_warp *w,
+MKD_FN bool mkd_hop_ready(const struct mkd_hop *h,
 			  const struct mkd_hop_node *n, uint64_t now)
 {
-	bool mine = n->seats >> w->lane & 1u;
+	bool mine = n->seats >> h->lane & 1u;
 	uint32_t left, ready = mkd_ballot(mine && now >= n->value);
 
 	if (mkd_ballot(mine && (now & MK_COUNTER_FAILED)))
 		return false;
 	for (left = n->seats & ~ready; left; left &= left - 1u) {
 		uint32_t at = mkd_lowest(left), word = mkd_shfl(n->word, at);
-		uint32_t ups = mkd_ballot((ready >> w->lane & 1u) &&
+		uint32_t ups = mkd_ballot((ready >> h->lane & 1u) &&
 					  n->up == word);
 
 		if (!(mkd_ballot(now + mkd_bits(ups) >= n->value) >> at & 1u))
@@ -217,19 +240,21 @@ MKD_FN bool mkd_hop_ready(const struct mkd_warp *w,
 
 /* They end. Each of their counters is raised, and who waited for that is what
  * the leaders return. */
-MKD_FN struct mkd_job *mkd_hop_end(struct mkd_warp *w, const struct mkd_hop *h,
+MKD_FN struct mkd_job *mkd_hop_end(struct mkd_warp *w, struct mkd_hop *h,
 				   const struct mkd_hop_node *n)
 {
-	bool mine = n->seats >> w->lane & 1u;
-	uint32_t next = (w->lane + 1u) & 31u;
-	uint64_t t = mkd_ticket(w, n->base + w->group), now;
+	bool mine = n->seats >> h->lane & 1u;
+	uint32_t next = (h->lane + 1u) & 31u, low = mkd_lowest(n->seats);
+	uint32_t tenant = mkd_shfl(n->v.x >> 16, low);
+	uint32_t priority = mkd_shfl(n->v.y & 0xffu, low);
+	uint64_t t = h->first + n->base + h->group, now;
 	struct mkd_job *found = (struct mkd_job *)0;
 	struct mkd_ending e = { MK_OP_NOP, n->v.x >> 16, n->v.y & 0xffu,
 				false, false };
 	struct mkd_unit c;
 
 	c.x = 0;
-	c.y = (w->index & 0xffffu) | mkd_mark(w, t) << 16;
+	c.y = h->worker | MK_MARK(t, h->shift) << 16;
 	c.z = mkd_shfl(n->v.x, next);
 	c.w = mkd_shfl(n->v.y, next);
 	if (mine) {
@@ -241,11 +266,41 @@ MKD_FN struct mkd_job *mkd_hop_end(struct mkd_warp *w, const struct mkd_hop *h,
 			mkd_wait_bucket(mkd_flow(), h->ref, n->up, now + 1u),
 			0);
 		/* all were raised before any is answered */
-		mkd_store16(w->completions + (t & h->mask) *
+		mkd_store16(h->completions + (t & h->mask) *
 						     MK_COMPLETION_BYTES, c);
 	}
-	mkd_count(w, mine, &e);
+	if (mkd_ballot(mine && (e.tenant != tenant || e.priority != priority ||
+				(h->ended && (tenant != h->tenant ||
+					      priority != h->priority))))) {
+		mkd_count(w, mine, &e);
+		return found;
+	}
+	h->tenant = tenant;
+	h->priority = priority;
+	h->ended += mkd_bits(n->seats);
 	return found;
+}
+
+/* One of what lanes found; what it leads stays with it, the rest goes to
+ * others. */
+MKD_FN struct mkd_job *mkd_hop_next(struct mkd_warp *w, struct mkd_bundle *b,
+				    const struct mkd_hop *h,
+				    struct mkd_job *found)
+{
+	uint32_t have = mkd_ballot(found != (struct mkd_job *)0), pick;
+	struct mkd_job *job;
+
+	if (!have)
+		return (struct mkd_job *)0;
+	pick = mkd_lowest(have);
+	job = (struct mkd_job *)mkd_shfl64((uint64_t)found, pick);
+	if (h->lane == pick)
+		mkd_add32(&mkd_flow()->waiting, ~0u);
+	if (have & (have - 1u)) {
+		b->found = h->lane == pick ? (struct mkd_job *)0 : found;
+		mkd_found_tell(w, b);
+	}
+	return job;
 }
 
 /*
@@ -260,47 +315,35 @@ MKD_SLOW struct mkd_job *mkd_hops(struct mkd_warp *w, struct mkd_bundle *b,
 	struct mkd_hop h;
 	bool first = true;
 
-	h.jobs = b->jobs;
-	h.parks = b->parks;
-	h.words = mkd_shfl64(b->at, 0);
-	h.bytes = mkd_shfl64(b->bytes, 0);
-	h.ref.index = mkd_shfl(b->known.index, 0);
-	h.ref.generation = mkd_shfl(b->known.generation, 0);
-	h.state = (uint64_t)w->state;
-	h.queue = (uint64_t)w->q;
-	h.mask = w->mask;
-	h.epoch = w->epoch;
-	h.closed = mkd_shfl(b->closed, 0) || !h.words || (h.words & 7u) ||
-		   !w->nops;
-	while (job && (uint64_t)job - h.jobs <=
-			      (uint64_t)h.mask * sizeof(*job)) {
+	mkd_hop_begin(w, b, &h);
+	while (job && mkd_is_of(h.jobs, h.mask, job)) {
 		uint64_t now = 0, next;
 
-		mkd_hop_read(w, &h, job, &n);
+		mkd_hop_read(&h, job, &n);
 		next = mkd_shfl(n.u.x, MKD_HOP_NEXT) |
 		       (uint64_t)mkd_shfl(n.u.y, MKD_HOP_NEXT) << 32;
 		if (!first && next) {
-			if (!w->lane)
+			if (!h.lane)
 				b->found = (struct mkd_job *)next;
 			mkd_found_tell(w, b);
 		}
 		first = false;
-		if (mkd_ballot(mkd_hop_odd(w, &h, &n)))
-			return job;
-		if (n.seats >> w->lane & 1u)
+		if (mkd_ballot(mkd_hop_odd(&h, &n)))
+			break;
+		if (n.seats >> h.lane & 1u)
 			now = mkd_load64(
 				(const uint64_t *)(h.words + 8ull * n.word));
-		if (!mkd_hop_ready(w, &n, now))
-			return job;
-		b->found = mkd_hop_end(w, &h, &n);
-		job = mkd_hop_next(w, b);
+		if (!mkd_hop_ready(&h, &n, now))
+			break;
+		job = mkd_hop_next(w, b, &h, mkd_hop_end(w, &h, &n));
+		/* of another queue: what it leads was not looked at */
+		if (job && !mkd_is_of(h.jobs, h.mask, job)) {
+			if (!h.lane)
+				b->found = mkd_list_next(job);
+			mkd_found_tell(w, b);
+		}
 	}
-	/* one of another queue; what it leads was not looked at */
-	if (job && !first) {
-		if (!w->lane)
-			b->found = mkd_list_next(job);
-		mkd_found_tell(w, b);
-	}
+	mkd_count_nops(w, h.tenant, h.priority, h.ended);
 	return job;
 }
 
@@ -313,16 +356,17 @@ MKD_SLOW void mkd_bundle_work(struct mkd_warp *w, struct mkd_bundle *b,
 			      struct mkd_job *job)
 {
 	for (;;) {
-		uint32_t taken;
+		uint32_t taken = job ? MKD_TAKEN_JOB : MKD_TAKEN_SLOTS;
 
-		if (job && b->jobs) {
+		while (job && mkd_bundle_reach(w, b, job)) {
 			job = mkd_hops(w, b, job);
 			if (!job)
 				return;
+			if (!mkd_is_of(b->jobs, w->mask, job))
+				continue;
+			taken = mkd_bundle_load(w, b, job);
+			break;
 		}
-		taken = job ? mkd_bundle_load(w, b, job) :
-				       (uint32_t)MKD_TAKEN_SLOTS;
-
 		if (taken == MKD_TAKEN_BACK) {
 			mkd_found_tell(w, b);
 			return;

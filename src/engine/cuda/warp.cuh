@@ -236,6 +236,25 @@ MKD_FN void mkd_count_hot(struct mkd_warp *w, bool mine,
 	w->tally = 0;
 }
 
+/* n no-ops of one kind ended; w lies in memory. */
+MKD_FN void mkd_count_nops(struct mkd_warp *w, uint32_t tenant,
+			   uint32_t priority, uint32_t n)
+{
+	uint32_t key = MKD_KEY(MK_OP_NOP, tenant, priority);
+
+	if (!n)
+		return;
+	if (w->tally && w->key != key) {
+		if (!w->lane)
+			mkd_count_one(w->counters, w->key, w->tally);
+		w->mixed = true;
+		w->tally = 0;
+	}
+	w->key = key;
+	w->tally += n;
+	w->unflushed += n;
+}
+
 /* A word of the counters to the shared memory, and n more. */
 MKD_FN void mkd_flush_word(const struct mkd_warp *w, uint32_t word, uint32_t n)
 {
