@@ -117,8 +117,7 @@ int crew_take(struct crew *c, unsigned want, uint64_t *first)
 	return !want ? -EAGAIN : n;
 }
 
-/* Everything taken was printed and nothing is left. */
-static bool finished(struct crew *c)
+bool crew_finished(struct crew *c)
 {
 	/* walked is stored after the last store of tail */
 	return mk_load_acquire(&c->walked) &&
@@ -134,7 +133,7 @@ static void *run_thread(void *thread)
 	for (;;) {
 		uint64_t generation = crew_generation(c);
 
-		if (crew_stopped(c) || finished(c))
+		if (crew_stopped(c) || crew_finished(c))
 			return NULL;
 		crew_wait(c, generation);
 	}

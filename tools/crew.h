@@ -86,6 +86,8 @@ void crew_close(struct crew *c);
 /* Take up to `want` files off the walk, the first of them *first. How many; 0:
  * none are left; -EAGAIN: the window is full. */
 int crew_take(struct crew *c, unsigned want, uint64_t *first);
+/* Everything taken was printed and nothing is left. */
+bool crew_finished(struct crew *c);
 /* All threads at work until all is printed or stopped; a bar meanwhile, if
  * stderr is a terminal. */
 void crew_run(struct crew *c, char *const *paths, unsigned count);
@@ -105,6 +107,8 @@ void crew_reap_try(struct crew *c);
  * the caller wants moved must have been submitted. */
 void crew_wait(struct crew *c, uint64_t generation);
 uint64_t crew_generation(struct crew *c);
+/* There is something to do for those that wait. */
+void crew_tell(struct crew *c);
 /* End early; the first code and text win. Code 0: nothing is wrong. */
 void crew_stop(struct crew *c, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

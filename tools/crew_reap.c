@@ -11,6 +11,11 @@
 #define REAP_BATCH 128u
 #define LOOK_AGAIN_NS 100000000u /* 0.1 s; wake-ups come before */
 
+uint64_t crew_generation(struct crew *c)
+{
+	return mk_load_acquire(&c->generation);
+}
+
 bool crew_stopped(struct crew *c)
 {
 	return mk_load_acquire(&c->stop) != 0;
@@ -110,7 +115,7 @@ static bool pass(struct crew *c)
 		return false;
 	if (c->out_tty)
 		output_flush(&c->out);
-	mk_store_release(&c->generation, c->generation + 1);
+	mk_add_acq_rel(&c->generation, 1);
 	pthread_cond_broadcast(&c->reap_cond);
 	return true;
 }
@@ -130,7 +135,7 @@ void crew_reap_try(struct crew *c)
 }
 
 /* Nothing is in flight: another thread reads, and will tell. */
-static void sleep_for_others(struct crew *c)
+static void sleep_for_others(struct crew *c, uint64_t generation)
 {
 	struct timespec at;
 	uint64_t until;
@@ -140,27 +145,34 @@ static void sleep_for_others(struct crew *c)
 	at.tv_sec += (time_t)(until / 1000000000u);
 	at.tv_nsec = (long)(until % 1000000000u);
 	mk_add_acq_rel(&c->sleepers, 1);
-	if (!pass(c) && !mk_load_relaxed(&c->in_flight))
+	if (!pass(c) && !mk_load_relaxed(&c->in_flight) &&
+	    crew_generation(c) == generation)
 		pthread_cond_timedwait(&c->reap_cond, &c->reap_lock, &at);
 	mk_add_acq_rel(&c->sleepers, (uint32_t)-1);
 }
 
-uint64_t crew_generation(struct crew *c)
+void crew_tell(struct crew *c)
 {
-	return mk_load_acquire(&c->generation);
+	mk_add_acq_rel(&c->generation, 1);
+	/* as in crew_reap_try(): who goes to sleep later sees that */
+	if (!mk_add_acq_rel(&c->sleepers, 0))
+		return;
+	pthread_mutex_lock(&c->reap_lock);
+	pthread_cond_broadcast(&c->reap_cond);
+	pthread_mutex_unlock(&c->reap_lock);
 }
 
 void crew_wait(struct crew *c, uint64_t generation)
 {
 	pthread_mutex_lock(&c->reap_lock);
-	if (c->generation == generation && !pass(c)) {
+	if (crew_generation(c) == generation && !pass(c)) {
 		if (mk_load_relaxed(&c->in_flight)) {
 			int r = mk_queue_wait(c->queue, 1, LOOK_AGAIN_NS);
 
 			if (r < 0 && r != -ETIME)
 				crew_lost(c);
 		} else {
-			sleep_for_others(c);
+			sleep_for_others(c, generation);
 		}
 		pass(c);
 	}

@@ -11,25 +11,10 @@
 
 #define BATCH_MAX 32u /* files taken at once */
 #define PIPE_LOOK_MS 50
+/* A piece begins a chunk: at the most so many are needed for a part, whose
+ * first line may begin before it, and one that takes what is behind it. */
+#define PART_CHUNKS (SCAN_PART / SCAN_READ + 2)
 #define ROOM_MIN 8192u /* a chunk with less than this left is full */
-
-struct reader {
-	struct scan *s;
-	uint32_t first; /* of its chunks */
-	uint32_t chunk; /* being filled; SCAN_NO_CHUNK: none */
-	uint32_t used;  /* bytes of it */
-	unsigned batch; /* files to take at once */
-};
-
-/* The file that is read. */
-struct source {
-	struct scan *scan;
-	uint64_t sequence;
-	uint64_t offset; /* of what r->chunk has of it */
-	uint32_t got;    /* bytes of that */
-	int fd;
-	bool pipe;
-};
 
 /* ---- submitting -------------------------------------------------------- */
 
@@ -65,13 +50,13 @@ int scan_submit(struct scan *s, uint32_t chunk)
 }
 
 /* Hand the chunk on that is being filled. */
-static void flush(struct reader *r)
+static void flush(struct scan_reader *r)
 {
 	struct scan *s = r->s;
 	struct scan_chunk *c;
 
-	if (r->chunk == SCAN_NO_CHUNK)
-		return;
+	if (r->chunk == SCAN_NO_CHUNK || !r->used)
+		return; /* nobody would print a chunk without pieces */
 	c = &s->chunk[r->chunk];
 	c->bytes = r->used;
 	for (;;) {
@@ -89,7 +74,7 @@ static void flush(struct reader *r)
 /* ---- chunks ------------------------------------------------------------ */
 
 /* A chunk of the reader's that is free, or SCAN_NO_CHUNK. */
-static uint32_t find_free(struct reader *r, uint32_t from, uint32_t to)
+static uint32_t find_free(struct scan_reader *r, uint32_t from, uint32_t to)
 {
 	for (uint32_t i = from; i < to; i++) {
 		struct scan_chunk *c = &r->s->chunk[r->first + i];
@@ -103,7 +88,7 @@ static uint32_t find_free(struct reader *r, uint32_t from, uint32_t to)
 }
 
 /* Wait for a chunk of [from, to); SCAN_NO_CHUNK only if all was stopped. */
-static uint32_t get_chunk(struct reader *r, uint32_t from, uint32_t to)
+static uint32_t get_chunk(struct scan_reader *r, uint32_t from, uint32_t to)
 {
 	struct scan *s = r->s;
 
@@ -129,12 +114,12 @@ static uint32_t get_chunk(struct reader *r, uint32_t from, uint32_t to)
 
 /* The text at r->used is a piece of this file. If it is the last, a newline
  * ends it; else so much of the next was read with it. */
-static void add_piece(struct reader *r, const struct source *from,
+static void add_piece(struct scan_reader *r, const struct scan_source *from,
 		      uint32_t bytes, const uint32_t *left)
 {
 	struct scan *s = r->s;
 	struct scan_chunk *c = &s->chunk[r->chunk];
-	struct scan_file *f = scan_file(s, from->sequence);
+	struct scan_track *t = from->track;
 	struct scan_piece *p = &c->piece[c->pieces];
 	const unsigned char *text = c->text + r->used, *nul;
 
@@ -152,21 +137,21 @@ static void add_piece(struct reader *r, const struct source *from,
 	if (!left && c->text[r->used - 1] != '\n')
 		c->text[r->used++] = '\n';
 	mk_add_relaxed(&c->unprinted, 1);
-	f->fifo[f->put & (SCAN_FIFO - 1)] = r->chunk << 8 | c->pieces++;
-	/* pairs with the load in print_file(), scan_reap.c */
-	mk_store_release(&f->put, f->put + 1);
+	t->fifo[t->put & (SCAN_FIFO - 1)] = r->chunk << 8 | c->pieces++;
+	/* pairs with the load in print_track(), scan_reap.c */
+	mk_store_release(&t->put, t->put + 1);
 }
 
 /* ---- reading ----------------------------------------------------------- */
 
-static bool is_enough(const struct source *from)
+static bool is_enough(const struct scan_source *from)
 {
-	return mk_load_relaxed(&scan_file(from->scan, from->sequence)->enough);
+	return mk_load_relaxed(&from->file->enough);
 }
 
 /* Until a pipe has something, or its end; meanwhile what it had is printed.
  * False: no more of it is wanted. */
-static bool await_input(const struct source *from)
+static bool await_input(const struct scan_source *from)
 {
 	struct pollfd p = { .fd = from->fd, .events = POLLIN };
 	struct crew *c = &from->scan->crew;
@@ -185,7 +170,7 @@ static bool await_input(const struct source *from)
  * now; or a negated errno. A short read is not the end; only 0 is, whatever
  * the file system says of sizes.
  */
-static int fill(const struct source *from, unsigned char *at, uint32_t room,
+static int fill(struct scan_source *from, unsigned char *at, uint32_t room,
 		uint32_t *got)
 {
 	struct pollfd p = { .fd = from->fd, .events = POLLIN };
@@ -195,32 +180,65 @@ static int fill(const struct source *from, unsigned char *at, uint32_t room,
 
 		if (from->pipe && !await_input(from))
 			return 0;
-		n = read(from->fd, at + *got, room - *got);
+		n = from->part ? pread(from->fd, at + *got, room - *got,
+				       (off_t)from->position) :
+				 read(from->fd, at + *got, room - *got);
 		if (!n)
 			return 1;
-		if (n > 0)
+		if (n > 0) {
 			*got += (uint32_t)n;
-		else if (errno != EINTR)
+			from->position += (uint64_t)n;
+		} else if (errno != EINTR) {
 			return -errno;
+		}
 		if (from->pipe && n > 0 && !poll(&p, 1, 0))
 			return 0;
 	}
 	return 0;
 }
 
-/* No more pieces come. */
-static void settle(struct scan_file *f, int error)
+int64_t scan_read_at(int fd, unsigned char *at, uint32_t room, uint64_t offset)
 {
-	if (error)
-		f->error = error;
-	/* pairs with the load in print_file() */
-	mk_store_release(&f->ended, 1);
+	uint32_t got = 0;
+
+	while (got < room) {
+		ssize_t n = pread(fd, at + got, room - got,
+				  (off_t)(offset + got));
+
+		if (!n)
+			break;
+		if (n > 0)
+			got += (uint32_t)n;
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return got;
 }
 
-/* Bytes up to and with the last newline. Where there is none a NUL will do, if
- * it ends lines: binary files may have gigabytes of them. */
-static uint32_t whole_lines(const struct scan *s, const unsigned char *text,
-			    uint32_t bytes)
+/* How much to read at once: of a part up to the end of some blocks, as its
+ * other readers do, and what belongs to it before it begins with that. */
+static uint32_t turn(const struct scan_source *from)
+{
+	uint32_t bytes = SCAN_READ;
+
+	if (from->part)
+		bytes -= (uint32_t)(from->position % SCAN_READ);
+	if (from->position < from->begin && bytes + SCAN_READ < SCAN_TEXT)
+		bytes += SCAN_READ;
+	return bytes;
+}
+
+void scan_settle(struct scan_track *t, int error)
+{
+	t->error = error;
+	/* pairs with the load in print_track() */
+	mk_store_release(&t->ended, 1);
+}
+
+/* Where there is no newline a NUL will do: binary files may have gigabytes of
+ * them. */
+uint32_t scan_whole_lines(const struct scan *s, const unsigned char *text,
+			  uint32_t bytes)
 {
 	const unsigned char *end = memrchr(text, '\n', bytes);
 
@@ -231,7 +249,7 @@ static uint32_t whole_lines(const struct scan *s, const unsigned char *text,
 
 /* Room for a line that no chunk holds: twice as much each time. 0, or a
  * negated code. */
-static int grow(struct reader *r, uint32_t used)
+static int grow(struct scan_reader *r, uint32_t used)
 {
 	struct scan *s = r->s;
 	struct scan_chunk *c = &s->chunk[r->first + s->chunks_each];
@@ -261,7 +279,7 @@ static int grow(struct reader *r, uint32_t used)
  * A line that fills a chunk: r->chunk has the beginning of it. Afterwards it
  * has what was read behind the line. What fill() gave.
  */
-static int long_line(struct reader *r, struct source *from)
+static int long_line(struct scan_reader *r, struct scan_source *from)
 {
 	struct scan *s = r->s;
 	uint32_t big = get_chunk(r, s->chunks_each, s->chunks_each + 1);
@@ -277,17 +295,20 @@ static int long_line(struct reader *r, struct source *from)
 	if (e)
 		return e;
 	memcpy(c->text, s->chunk[small].text, have);
-	for (; !end && !whole; have += part) {
+	for (; !end && !whole && from->position < from->limit; have += part) {
 		part = 0;
 		if (c->own_bytes - have < SCAN_READ + 2 * MK_SCAN_PAD)
 			e = grow(r, have);
 		if (e || crew_stopped(&s->crew))
 			return e ? e : -ECANCELED;
 		end = is_enough(from) ? 1 : fill(from, c->text + have,
-						 SCAN_READ, &part);
-		whole = whole_lines(s, c->text + have, part);
+						 turn(from), &part);
+		whole = scan_whole_lines(s, c->text + have, part);
 		whole += whole ? have : 0;
 	}
+	from->got = 0;
+	if (!end && !whole)
+		return 0; /* it is the next part's */
 	whole = end ? have : whole;
 	left = have - whole;
 	r->chunk = big;
@@ -301,7 +322,7 @@ static int long_line(struct reader *r, struct source *from)
 }
 
 /* The whole lines of r->chunk are a piece; the rest begins another chunk. */
-static int pass_on(struct reader *r, struct source *from, uint32_t whole)
+static int pass_on(struct scan_reader *r, struct scan_source *from, uint32_t whole)
 {
 	struct scan *s = r->s;
 	uint32_t left = from->got - whole;
@@ -320,39 +341,60 @@ static int pass_on(struct reader *r, struct source *from, uint32_t whole)
 
 /*
  * A file that fills a chunk, piece by piece: whole lines that end in so many
- * blocks of it. It has r->chunk for itself.
+ * blocks of it.
  */
-static void stream(struct reader *r, struct source *from)
+void scan_stream(struct scan_reader *r, struct scan_source *from)
 {
 	struct scan *s = r->s;
-	struct scan_file *f = scan_file(s, from->sequence);
 	int end = 0;
 
 	while (!end && !is_enough(from) && !crew_stopped(&s->crew)) {
 		unsigned char *text = s->chunk[r->chunk].text;
-		uint32_t whole = whole_lines(s, text, from->got);
+		uint32_t whole = scan_whole_lines(s, text, from->got);
 
 		if (whole) {
 			end = pass_on(r, from, whole);
 			text = s->chunk[r->chunk].text;
 		}
-		if (end)
+		if (end || from->position >= from->limit)
 			break;
-		if (from->got + SCAN_READ < SCAN_TEXT)
-			end = fill(from, text, from->got + SCAN_READ,
+		if (from->got + turn(from) < SCAN_TEXT)
+			end = fill(from, text, from->got + turn(from),
 				   &from->got);
 		else
 			end = long_line(r, from);
 	}
-	if (end && from->got && !crew_stopped(&s->crew))
+	/* what ended before its part began is that of another */
+	if (end && from->got && from->position >= from->begin &&
+	    !crew_stopped(&s->crew))
 		add_piece(r, from, from->got, NULL);
 	if (end == -EFBIG)
-		f->long_line = from->offset;
-	settle(f, end < 0 ? -end : 0);
+		from->track->long_line = from->offset;
+	scan_settle(from->track, end < 0 ? -end : 0);
 }
 
-/* Read one file; small ones share a chunk. */
-static void read_file(struct reader *r, struct source *from)
+bool scan_clear(struct scan_reader *r)
+{
+	flush(r);
+	if (r->chunk == SCAN_NO_CHUNK)
+		r->chunk = get_chunk(r, 0, r->s->chunks_each);
+	return r->chunk != SCAN_NO_CHUNK;
+}
+
+bool scan_has_room(struct scan_reader *r)
+{
+	uint32_t each = r->s->chunks_each, n = 0;
+
+	if (find_free(r, each, each + 1) == SCAN_NO_CHUNK)
+		return false;
+	for (uint32_t i = 0; i < each && n < PART_CHUNKS; i++)
+		n += find_free(r, i, i + 1) != SCAN_NO_CHUNK;
+	return n == PART_CHUNKS;
+}
+
+/* Read one file; small ones share a chunk. True: its descriptor is still in
+ * use. */
+static bool read_file(struct scan_reader *r, struct scan_source *from)
 {
 	struct scan *s = r->s;
 	struct scan_chunk *c;
@@ -366,7 +408,7 @@ static void read_file(struct reader *r, struct source *from)
 	if (r->chunk == SCAN_NO_CHUNK)
 		r->chunk = get_chunk(r, 0, s->chunks_each);
 	if (r->chunk == SCAN_NO_CHUNK)
-		return;
+		return false;
 	c = &s->chunk[r->chunk];
 	room = SCAN_TEXT - r->used - 1;
 	room = room < SCAN_READ ? room : SCAN_READ;
@@ -374,7 +416,7 @@ static void read_file(struct reader *r, struct source *from)
 	if (!end && r->used) { /* does not fit behind the others */
 		next = get_chunk(r, 0, s->chunks_each);
 		if (next == SCAN_NO_CHUNK)
-			return;
+			return false;
 		memcpy(s->chunk[next].text, c->text + r->used, from->got);
 		flush(r);
 		r->chunk = next;
@@ -382,16 +424,19 @@ static void read_file(struct reader *r, struct source *from)
 	}
 	if (!end) {
 		r->batch = 1; /* the next files are for others */
-		stream(r, from);
-		return;
+		if (scan_share(r, from))
+			return true;
+		scan_stream(r, from);
+		return false;
 	}
 	if (from->got)
 		add_piece(r, from, from->got, NULL);
-	settle(scan_file(s, from->sequence), end < 0 ? -end : 0);
+	scan_settle(from->track, end < 0 ? -end : 0);
+	return false;
 }
 
 /* A descriptor that reads what is being written would never end. */
-static int check_source(struct scan *s, struct source *from, bool argument)
+static int check_source(struct scan *s, struct scan_source *from, bool argument)
 {
 	struct stat st;
 
@@ -409,30 +454,33 @@ static int check_source(struct scan *s, struct source *from, bool argument)
 	return 0;
 }
 
-static void take_file(struct reader *r, uint64_t sequence)
+static void take_file(struct scan_reader *r, uint64_t sequence)
 {
 	struct scan_file *f = scan_file(r->s, sequence);
 	bool standard = !f->item.dir && !strcmp(f->item.name, "-");
-	struct source from = { .scan = r->s, .sequence = sequence };
+	struct scan_source from = { .scan = r->s, .file = f,
+				    .track = &f->track, .sequence = sequence,
+				    .limit = UINT64_MAX };
+	bool shared = false;
 	int e = f->item.error;
 
 	if (e) {
-		settle(f, e);
+		scan_settle(&f->track, e);
 		return;
 	}
 	if (!f->item.dir) /* may be a pipe, whose writer takes its time */
 		flush(r);
 	from.fd = standard ? STDIN_FILENO : walk_open(&f->item);
 	if (from.fd < 0) {
-		settle(f, -from.fd);
+		scan_settle(&f->track, -from.fd);
 		return;
 	}
 	e = check_source(r->s, &from, !f->item.dir);
 	if (e)
-		settle(f, e);
+		scan_settle(&f->track, e);
 	else
-		read_file(r, &from);
-	if (!standard)
+		shared = read_file(r, &from);
+	if (!standard && !shared)
 		close(from.fd);
 }
 
@@ -441,25 +489,28 @@ static void take_file(struct reader *r, uint64_t sequence)
 void scan_work(struct crew *crew, uint32_t thread)
 {
 	struct scan *s = scan_of(crew);
-	struct reader r = { .s = s, .first = thread * (s->chunks_each + 1),
-			    .chunk = SCAN_NO_CHUNK, .batch = 1 };
+	struct scan_reader r = { .s = s, .chunk = SCAN_NO_CHUNK, .batch = 1,
+				 .first = thread * (s->chunks_each + 1) };
 
-	while (!crew_stopped(&s->crew)) {
-		uint64_t generation = crew_generation(&s->crew);
+	while (!crew_stopped(crew) && !crew_finished(crew)) {
+		uint64_t generation = crew_generation(crew);
 		uint64_t first;
-		int n = crew_take(crew, r.batch, &first);
+		int n;
 
-		if (n == -EAGAIN) {
+		if (scan_share_help(&r))
+			continue;
+		n = crew_take(crew, r.batch, &first);
+		if (n <= 0) {
+			/* the window is full, or others may yet find files
+			 * that are to be shared */
 			flush(&r);
-			crew_wait(&s->crew, generation);
+			crew_wait(crew, generation);
 			continue;
 		}
-		if (n <= 0)
-			break;
 		r.batch = r.batch < BATCH_MAX ? r.batch * 2 : BATCH_MAX;
-		for (int i = 0; i < n && !crew_stopped(&s->crew); i++)
+		for (int i = 0; i < n && !crew_stopped(crew); i++)
 			take_file(&r, first + (unsigned)i);
-		crew_reap_try(&s->crew);
+		crew_reap_try(crew);
 	}
 	flush(&r);
 }

@@ -49,19 +49,25 @@ static void put_piece(struct scan_chunk *c)
 	mk_store_release(&c->state, SCAN_FREE);
 }
 
-/* What there is of one file. True: that was all of it. */
-static bool print_file(struct scan *s, struct scan_file *f, unsigned *moved)
+/* What there is of one reader's. True: that was all of it. */
+static bool print_track(struct scan *s, struct scan_file *f,
+			struct scan_track *t, unsigned *moved)
 {
 	while (!crew_stopped(&s->crew)) {
-		/* pairs with the store in settle(), scan_read.c */
-		uint32_t ended = mk_load_acquire(&f->ended);
+		/* pairs with the store in scan_settle(), scan_read.c */
+		uint32_t ended = mk_load_acquire(&t->ended);
 		struct scan_chunk *c;
 		uint32_t entry;
 
 		/* pairs with the store in add_piece() */
-		if (f->got == mk_load_acquire(&f->put))
+		if (t->got == mk_load_acquire(&t->put)) {
+			if (ended && t->error) {
+				f->error = t->error;
+				f->long_line = t->long_line;
+			}
 			return ended != 0;
-		entry = f->fifo[f->got & (SCAN_FIFO - 1)];
+		}
+		entry = t->fifo[t->got & (SCAN_FIFO - 1)];
 		c = &s->chunk[entry >> 8];
 		if (mk_load_acquire(&c->state) == SCAN_AGAIN &&
 		    scan_submit(s, entry >> 8) != -EAGAIN)
@@ -76,10 +82,46 @@ static bool print_file(struct scan *s, struct scan_file *f, unsigned *moved)
 			return false;
 		}
 		put_piece(c);
-		f->got++;
+		t->got++;
 		(*moved)++;
 	}
 	return false;
+}
+
+/* The same of a file that has many readers, part by part. */
+static bool print_share(struct scan *s, struct scan_file *f,
+			struct scan_share *share, unsigned *moved)
+{
+	for (;;) {
+		uint64_t printed = share->printed;
+		struct scan_track *t = &share->track[printed % SCAN_PARTS];
+
+		if (f->error) /* it is not read on, nor searched */
+			mk_store_relaxed(&f->enough, 1);
+		if (f->enough)
+			scan_share_cut(s, share);
+		if (printed == mk_load_acquire(&share->parts))
+			break;
+		if (!print_track(s, f, t, moved))
+			return false;
+		memset(t, 0, sizeof(*t));
+		/* pairs with the load in may_take(), scan_share.c */
+		mk_store_release(&share->printed, printed + 1);
+		(*moved)++;
+	}
+	f->share = NULL;
+	scan_share_drop(s, share);
+	return true;
+}
+
+/* What there is of one file. True: that was all of it. */
+static bool print_file(struct scan *s, struct scan_file *f, unsigned *moved)
+{
+	/* pairs with the store in publish(), scan_share.c */
+	struct scan_share *share = mk_load_acquire(&f->share);
+
+	return share ? print_share(s, f, share, moved) :
+		       print_track(s, f, &f->track, moved);
 }
 
 unsigned scan_print_ready(struct crew *crew)

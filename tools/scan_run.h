@@ -10,11 +10,16 @@
  * is searched by one slot. Threads are alike (scan_read.c): each takes some
  * files off the walk, reads them into chunks of its own, submits these, then
  * reaps and prints what is ready if no other thread is at it (scan_reap.c).
+ * Large files are read by all of them, part by part, the first one first
+ * (scan_share.c): they are printed one after the other, and what is read of
+ * later ones meanwhile has to wait in its chunks.
  *
  * Why it never stands still: a chunk is freed when what it holds is printed,
  * in the order of the files. The reader of the first file that is not printed
  * has in its chunks nothing but that file and earlier ones; so its chunks come
  * back, once it has submitted what it holds, which it does before it waits.
+ * A part of a file that is not its own it takes only if it has chunks for all
+ * of it that are free.
  */
 #ifndef SCAN_RUN_H
 #define SCAN_RUN_H
@@ -34,7 +39,9 @@
 #define SCAN_PIECES 64u             /* of a chunk */
 #define SCAN_CHUNKS 12u             /* of a thread */
 #define SCAN_CHUNKS_AWAY 60u        /* where there are workers by the hundred */
-#define SCAN_FIFO 64u               /* pieces of a file on their way; 2^n */
+#define SCAN_FIFO 64u               /* pieces of a track on their way; 2^n */
+#define SCAN_PART (4u * SCAN_READ)  /* of a shared file, for one reader */
+#define SCAN_PARTS 256u             /* of a shared file on their way; 2^n */
 #define SCAN_ROOM 2046u             /* matches that a slot may leave */
 #define SCAN_RESULT_BYTES (16u + 8u * SCAN_ROOM)
 #define SCAN_LINE_MAX (1u << 28)    /* bytes of a line, about */
@@ -42,18 +49,45 @@
 #define SCAN_AGAIN_MAX 32u          /* searches of a chunk that came to none:
 				     * more than restarts of a context */
 
-/* A file on its way, from the walk to its last line. */
-struct scan_file {
-	struct walk_item item;
+/* Pieces on their way from one reader to the printer. */
+struct scan_track {
 	uint32_t fifo[SCAN_FIFO]; /* chunk << 8 | piece, in their order */
 	uint32_t put;    /* reader: store-release */
 	uint32_t ended;  /* no more pieces; reader: store-release */
-	uint32_t enough; /* the rest is not wanted; printer: relaxed */
-	int32_t error;   /* errno of open or read; 0: none */
+	uint32_t got;    /* the printer's */
+	int32_t error;   /* before `ended`: errno of open or read; 0: none */
 	uint64_t long_line; /* where one begins that is too long; with error
 			     * -EFBIG */
+};
+
+/*
+ * A large file that all threads read: parts of so many bytes, each with a
+ * track of its own. A part has the lines that end in it, so the reader of one
+ * looks for the beginning of its first line before it.
+ *
+ * Who found the file takes part after part, as others do, until all are taken;
+ * the last, which ends where the file does, is always its own.
+ */
+struct scan_share {
+	struct scan_share *next; /* in the order of the files; share_lock */
+	uint64_t sequence;
+	uint64_t taken;   /* parts; share_lock */
+	uint64_t parts;   /* less once the rest is not wanted; share_lock */
+	uint64_t printed; /* parts; printer: store-release */
+	uint32_t users;   /* share_lock; the last one frees it */
+	int fd;
+	struct scan_track track[SCAN_PARTS];
+};
+
+/* A file on its way, from the walk to its last line. */
+struct scan_file {
+	struct walk_item item;
+	struct scan_track track;  /* if it has one reader */
+	struct scan_share *share; /* else; store-release */
+	uint32_t enough; /* the rest is not wanted; printer: relaxed */
 	/* the printer's */
-	uint32_t got;
+	int32_t error;   /* of a track; 0: none */
+	uint64_t long_line;
 	bool binary;          /* from binary_from on */
 	bool told_binary;
 	uint64_t binary_from;
@@ -125,6 +159,10 @@ struct scan {
 	struct scan_chunk *chunk;
 	uint32_t chunks_each;
 
+	pthread_mutex_t share_lock;
+	struct scan_share *shares; /* with parts that nobody has taken */
+	uint32_t sharing;          /* there are such; atomic */
+
 	uint64_t output_dev, output_ino; /* a file that stdout goes to */
 	bool output_is_file;
 
@@ -171,11 +209,64 @@ void scan_close(struct scan *s);
 
 /* ---- scan_read.c ------------------------------------------------------- */
 
+struct scan_reader {
+	struct scan *s;
+	uint32_t first; /* of its chunks */
+	uint32_t chunk; /* being filled; SCAN_NO_CHUNK: none */
+	uint32_t used;  /* bytes of it */
+	unsigned batch; /* files to take at once */
+};
+
+/* The file that is read, or a part of it. */
+struct scan_source {
+	struct scan *scan;
+	struct scan_file *file;
+	struct scan_track *track;
+	uint64_t sequence;
+	uint64_t offset;   /* of what r->chunk has of it */
+	uint64_t position; /* of what is read next */
+	uint64_t begin;    /* of the part */
+	uint64_t limit;    /* no line of it ends behind */
+	uint32_t got;      /* bytes that r->chunk has of it */
+	int fd;
+	bool pipe, part;
+};
+
 /* A thread of the crew. */
 void scan_work(struct crew *c, uint32_t thread);
 
+/* Read on from from->position, in a chunk of its own, up to the limit; that
+ * ends the track. */
+void scan_stream(struct scan_reader *r, struct scan_source *from);
+/* No more pieces come. */
+void scan_settle(struct scan_track *t, int error);
+/* A chunk with nothing in it is r->chunk then; false: all was stopped. */
+bool scan_clear(struct scan_reader *r);
+/* Has it chunks enough for a part, whatever becomes of the others? */
+bool scan_has_room(struct scan_reader *r);
+/* Up to `room` bytes at `offset`; how many, less than that only at the end, or
+ * a negated errno. */
+int64_t scan_read_at(int fd, unsigned char *at, uint32_t room,
+		     uint64_t offset);
+/* Bytes up to and with the last newline, or else NUL if that ends lines. */
+uint32_t scan_whole_lines(const struct scan *s, const unsigned char *text,
+			  uint32_t bytes);
+
 /* Submit a chunk from its `next` on; -EAGAIN: the ring is full. */
 int scan_submit(struct scan *s, uint32_t chunk);
+
+/* ---- scan_share.c ------------------------------------------------------ */
+
+/* Share this file with other readers, if it is large enough, and read it with
+ * them until nothing of it is left to be taken. False: it is not shared. Else
+ * the descriptor is not the caller's any more. */
+bool scan_share(struct scan_reader *r, const struct scan_source *from);
+/* Read a part of a file that another thread has found; false: none is to be
+ * had. */
+bool scan_share_help(struct scan_reader *r);
+/* The printer's: nobody shall take another part. */
+void scan_share_cut(struct scan *s, struct scan_share *share);
+void scan_share_drop(struct scan *s, struct scan_share *share);
 
 /* ---- scan_reap.c ------------------------------------------------------- */
 

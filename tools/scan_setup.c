@@ -110,6 +110,7 @@ int scan_open(struct scan *s, const struct scan_settings *settings,
 
 	memset(s, 0, sizeof(*s));
 	crew_init(&s->crew, &ops, settings->readers);
+	pthread_mutex_init(&s->share_lock, NULL);
 	s->settings = settings;
 	s->image = image;
 	s->image_bytes = image_bytes;
@@ -140,9 +141,15 @@ void scan_close(struct scan *s)
 
 	crew_disconnect(c);
 	if (s->window)
-		for (uint64_t i = c->head; i != c->tail; i++)
-			walk_release(&c->walk, &scan_file(s, i)->item);
+		for (uint64_t i = c->head; i != c->tail; i++) {
+			struct scan_file *f = scan_file(s, i);
+
+			walk_release(&c->walk, &f->item);
+			if (f->share)
+				scan_share_drop(s, f->share);
+		}
 	crew_close(c);
+	pthread_mutex_destroy(&s->share_lock);
 	free(s->window);
 	free(s->chunk);
 }
