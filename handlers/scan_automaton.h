@@ -100,7 +100,8 @@ MK_FN uint32_t scan_starts(struct scan_run *r, uint32_t at, uint32_t end)
 			if (r->empty_line != SCAN_NONE && at <= r->empty_line)
 				continue; /* it has one already */
 			scan_emit(r, at, 0);
-			r->empty_line = scan_line_end(r, at);
+			if (!r->stopped)
+				r->empty_line = scan_line_end(r, at);
 			continue;
 		}
 		scan_emit(r, at, stop - at);

@@ -7,7 +7,15 @@
 struct scan_shared {
 	uint32_t any[2];   /* a lane has found something in this tile */
 	uint32_t next, matches, stopped, cancelled;
-	uint32_t reserved[2];
+	uint32_t after;    /* with MK_SCAN_LINES: behind the last line */
+	uint32_t reserved;
+};
+
+/* What a lane found in its share of some lines. */
+struct scan_told {
+	uint32_t matches;
+	uint32_t stopped; /* before the end: there are more, or cancelled */
+	uint32_t next, empty_line; /* then: as in struct scan_run */
 };
 
 MK_FN void scan_tell(struct scan_shared *s, const struct scan_run *r)
@@ -194,48 +202,163 @@ SCAN_APART void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 	}
 }
 
-/* Each lane has the lines that begin in its share of the text; those that
- * have a match take their turns. */
-SCAN_APART void scan_lanes_automaton(struct scan_run *r, struct scan_shared *s,
-				unsigned char *room)
+/* The lines of this lane's share of [r->next, to), into room of its own. */
+SCAN_APART void scan_share(const struct scan_run *r, struct scan_told *told,
+			   struct mk_scan_match *own, uint32_t room,
+			   uint32_t to)
+{
+	uint32_t lane = mk_lane(r->task);
+	uint32_t share = (to - r->next) / mk_lanes(r->task) + 1;
+	uint32_t from = to, end;
+	struct scan_run mine = *r;
+
+	if (share * lane < to - r->next)
+		from = r->next + share * lane;
+	end = share < to - from ? from + share : to;
+	if (lane) {
+		mine.empty_line = SCAN_NONE;
+		if (from < end && scan_before(r, from) != MK_SCAN_AFTER_END)
+			from = scan_line_end(r, from) + 1;
+	}
+	mine.next = from;
+	mine.out = own;
+	mine.room = room;
+	mine.matches = 0;
+	if (from < end)
+		scan_lines(&mine, end);
+	told->matches = mine.matches;
+	told->stopped = mine.stopped + mine.cancelled;
+	told->next = mine.next;
+	told->empty_line = mine.empty_line;
+}
+
+/*
+ * Bring what lanes found in order. Where one had no room for more of its own,
+ * what is behind that is left for another round.
+ */
+SCAN_APART void scan_gather(struct scan_run *r, struct scan_shared *s,
+			    const struct scan_told *told,
+			    const struct mk_scan_match *own, uint32_t to)
 {
 	uint32_t lane = mk_lane(r->task), lanes = mk_lanes(r->task);
-	uint32_t share = (r->bytes - r->next) / lanes + 1;
-	uint32_t from = r->next, to, found = 1;
+	uint32_t total = 0, base = 0, mine = 0, last = 0, n;
+	uint32_t free = r->room - r->matches;
 
-	to = share < r->bytes - from ? from + share : r->bytes;
-	for (uint32_t i = 0; i < lane; i++) {
-		from = to;
-		to = share < r->bytes - from ? from + share : r->bytes;
-	}
-	if (lane && from < r->bytes && scan_before(r, from) !=
-					       MK_SCAN_AFTER_END)
-		from = scan_line_end(r, from) + 1;
-	if (from >= to && (lane || from >= r->bytes))
-		found = 0;
-	else if (r->find)
-		found = scan_find(r, from, to) != SCAN_NONE || r->stopped;
-	room[lane] = (unsigned char)found;
-	if (!lane)
-		scan_tell(s, r);
-	mk_sync(r->task);
-	for (uint32_t i = 0; i < lanes; i++) {
-		if (!room[i])
-			continue;
-		if (i == lane) {
-			scan_hear(s, r);
-			if (!r->stopped) {
-				if (r->next < from)
-					r->next = from;
-				scan_lines(r, to);
-				scan_tell(s, r);
-			}
+	for (; last < lanes; last++) {
+		n = told[last].matches;
+		if (last == lane) {
+			base = total;
+			mine = n;
 		}
-		mk_sync(r->task);
+		total += n;
+		if (told[last].stopped)
+			break;
 	}
-	scan_hear(s, r);
-	if (!r->stopped)
-		r->next = r->bytes;
+	for (n = 0; n < mine && base + n < free; n++)
+		r->out[r->matches + base + n] = own[n];
+	if (n && base + n == (total < free ? total : free) &&
+	    r->flags & MK_SCAN_LINES) {
+		s->after = scan_line_end(r, own[n - 1].at + own[n - 1].bytes);
+		s->after += s->after < r->bytes;
+	}
+	if (n < mine && base + n == free) /* the first without room */
+		s->next = own[n].at;
+	r->next = to;
+	if (last < lanes && total <= free) {
+		r->next = told[last].next;
+		r->empty_line = told[last].empty_line;
+		r->cancelled = r->stopped = told[last].stopped > 1;
+	}
+	mk_sync(r->task);
+	if (total > free) {
+		total = free;
+		r->stopped = 1;
+		r->next = r->flags & MK_SCAN_LINES ? s->after : s->next;
+	}
+	r->matches += total;
+}
+
+/* The last end of a line in [from, to); where the next line begins, or 0. */
+MK_FN uint32_t scan_last_line(const struct scan_run *r,
+			      const unsigned char *text, uint32_t from,
+			      uint32_t to)
+{
+	while (to > from && !scan_ends(r, text[to - 1]))
+		to--;
+	return to > from ? to : 0;
+}
+
+/*
+ * Bring text to scratch from r->next on, from the byte before it, to the end
+ * of a line: *to, and *at is where it begins. If no line ends in so much, look
+ * on for one: then it is not there, and 0 is returned.
+ */
+SCAN_APART uint32_t scan_stage_lines(struct scan_run *r, unsigned char *stage,
+				     uint32_t *at, uint32_t *to, uint32_t *nul)
+{
+	uint32_t from = (r->next ? r->next - 1 : 0) & ~15u, tiles, n;
+
+	*at = from;
+	*to = 0;
+	for (tiles = 1; from < r->bytes; tiles++) {
+		n = r->bytes - from < SCAN_STAGE ? r->bytes - from
+						 : SCAN_STAGE;
+		if (scan_stage(r->task, stage, r->text + from, n) &&
+		    *nul == SCAN_NONE)
+			*nul = scan_nul(r->text, from, r->bytes);
+		mk_sync(r->task);
+		if (from + n == r->bytes)
+			*to = r->bytes;
+		else
+			n = scan_last_line(r, stage - (uintptr_t)from,
+					   from < r->next ? r->next : from,
+					   from + n);
+		if (*to != r->bytes && n)
+			*to = n;
+		if (*to && (tiles == 1 || tiles >= SCAN_LONG ||
+			    *to == r->bytes))
+			break;
+		mk_sync(r->task);
+		from += SCAN_STAGE;
+	}
+	return tiles == 1;
+}
+
+/* Lines of a tile side by side; matches are brought in order then. */
+SCAN_APART void scan_lanes_automaton(struct scan_run *r, struct scan_shared *s,
+				     struct scan_told *told,
+				     unsigned char *scratch, uint32_t *nul)
+{
+	uint32_t lane = mk_lane(r->task), lanes = mk_lanes(r->task), turn = 0;
+	uint32_t room = SCAN_STAGE / sizeof(struct mk_scan_match) / lanes;
+	struct mk_scan_match *own =
+		(struct mk_scan_match *)(void *)scratch + room * lane;
+	unsigned char *stage = scratch + SCAN_STAGE;
+	const unsigned char *text = r->text;
+	uint32_t all = r->bytes, at, to;
+
+	if (!lane)
+		s->any[0] = s->any[1] = s->after = 0;
+	while (r->next < all && !r->stopped) {
+		if (scan_stage_lines(r, stage, &at, &to, nul)) {
+			r->text = stage - (uintptr_t)at;
+			r->bytes = to;
+		}
+		for (; r->next < to && !r->stopped; turn ^= 1) {
+			scan_share(r, &told[lane], own, room, to);
+			if (told[lane].matches || told[lane].stopped)
+				mk_store_word(&s->any[turn], 1);
+			if (!lane) /* the next round's */
+				s->any[turn ^ 1] = 0;
+			mk_sync(r->task);
+			if (s->any[turn])
+				scan_gather(r, s, told, own, to);
+			else
+				r->next = to;
+		}
+		r->text = text;
+		r->bytes = all;
+	}
 }
 
 /* The first NUL that a lane saw. */
@@ -251,38 +374,42 @@ MK_FN uint32_t scan_lanes_nul(struct scan_run *r, uint32_t *seen, uint32_t nul)
 	return first;
 }
 
+/* NUL in what was not looked at: there was no more room for matches. */
+MK_FN void scan_lanes_rest(struct scan_run *r, unsigned char *stage,
+			   uint32_t *nul)
+{
+	for (uint32_t i = r->next & ~15u; i < r->bytes; i += SCAN_STAGE) {
+		uint32_t n = r->bytes - i < SCAN_STAGE ? r->bytes - i
+						       : SCAN_STAGE;
+
+		if (scan_stage(r->task, stage, r->text + i, n) &&
+		    *nul == SCAN_NONE)
+			*nul = scan_nul(r->text, i, r->bytes);
+	}
+}
+
 /* All lanes together. 0, or a negated code. */
 MK_FN int32_t scan_lanes(struct scan_run *r, uint32_t *nul)
 {
-	uint32_t lanes = mk_lanes(r->task);
-	uint32_t need = (uint32_t)sizeof(struct scan_shared) + 4u * lanes +
-			16 + 2 * SCAN_STAGE + 16;
+	uint32_t lanes = mk_lanes(r->task), from = r->next;
+	uint32_t need = (uint32_t)sizeof(struct scan_shared) +
+			(uint32_t)sizeof(struct scan_told) * lanes +
+			2 * SCAN_STAGE + 32;
 	unsigned char *scratch = (unsigned char *)mk_scratch(r->task, need);
 	struct scan_shared *s = (struct scan_shared *)(void *)scratch;
-	uint32_t *seen;
+	struct scan_told *told = (struct scan_told *)(void *)(s + 1);
 
 	if (!scratch)
 		return mk_fail(r->task);
-	scratch += sizeof(*s);
-	seen = (uint32_t *)(void *)scratch;
-	scratch += (4u * lanes + 15) & ~15u;
+	scratch = (unsigned char *)(void *)(told + lanes);
 	if (r->image->kind == MK_SCAN_LITERALS)
 		scan_lanes_literals(r, s, scratch, nul);
-	if (r->image->kind != MK_SCAN_LITERALS || r->stopped) {
-		/* not all was looked at, or not for NUL */
-		for (uint32_t i = 0; i < r->bytes; i += SCAN_STAGE) {
-			uint32_t n = r->bytes - i < SCAN_STAGE ? r->bytes - i
-							       : SCAN_STAGE;
-
-			if (scan_stage(r->task, scratch, r->text + i, n) &&
-			    *nul == SCAN_NONE)
-				*nul = scan_nul(r->text, i, r->bytes);
-		}
-		mk_sync(r->task);
-	}
-	if (r->image->kind != MK_SCAN_LITERALS)
-		scan_lanes_automaton(r, s, scratch);
-	*nul = scan_lanes_nul(r, seen, *nul);
+	else
+		scan_lanes_automaton(r, s, told, scratch, nul);
+	if (r->stopped && !from && r->flags & MK_SCAN_NUL_ENDS)
+		scan_lanes_rest(r, scratch + SCAN_STAGE, nul);
+	mk_sync(r->task);
+	*nul = scan_lanes_nul(r, (uint32_t *)(void *)told, *nul);
 	return MK_OK;
 }
 

@@ -50,6 +50,7 @@
 			  * literal may begin at the last, and the first need
 			  * not be aligned */
 #define SCAN_OVERLAP 48u
+#define SCAN_LONG 32u /* of these that lanes share where lines are longer */
 
 struct scan_run {
 	struct mk_task *task;

@@ -91,6 +91,15 @@ static void fill(uint64_t seed, bool nul)
 	}
 }
 
+/* Lines longer than what lanes bring into scratch together. */
+static void fill_long(uint64_t seed)
+{
+	fill(seed, true);
+	for (uint32_t i = 0; i < BYTES; i++)
+		if (text[i] == '\n' && i % 9000 < 8000)
+			text[i] = '-';
+}
+
 static void compare(const char *pattern, size_t count, enum scan_syntax syntax,
 		    bool fold)
 {
@@ -152,6 +161,10 @@ static void automata(void **state)
 		compare("ne+d(le)?|[0-9]+$", 1, SCAN_EXTENDED, false);
 		compare("^[a-z]*\0x.*z\0-*", 3, SCAN_BASIC, false);
 		compare("\\<foo_bar\\>|^$|need", 1, SCAN_EXTENDED, true);
+		compare("[a-z]", 1, SCAN_EXTENDED, false);
+		fill_long(seed);
+		compare("ne+d(le)?|[0-9]+$", 1, SCAN_EXTENDED, false);
+		compare("^[a-z]*\0x.*z\0-*", 3, SCAN_BASIC, false);
 	}
 }
 
