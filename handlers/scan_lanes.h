@@ -5,7 +5,7 @@
 
 /* What lanes tell each other, in scratch. */
 struct scan_shared {
-	uint32_t any[2];   /* a lane has found something in this tile */
+	uint32_t any[2];   /* what lanes have found in this tile, or whether */
 	uint32_t next, matches, stopped, cancelled;
 	uint32_t after;    /* with MK_SCAN_LINES: behind the last line */
 	uint32_t reserved;
@@ -92,115 +92,230 @@ SCAN_APART uint32_t scan_stage(struct mk_task *task, unsigned char *to,
 	return nul;
 }
 
+/* ---- literals ------------------------------------------------------------ */
+
+#define SCAN_MORE 0x10000u /* in any[]: not because of a match */
+
+MK_FN uint32_t scan_count_up(uint32_t *word, uint32_t n)
+{
+#if MK_CUDA
+	return atomicAdd(word, n);
+#else
+	return __atomic_fetch_add(word, n, __ATOMIC_RELAXED);
+#endif
+}
+
+MK_FN uint32_t scan_lowest(uint64_t bits)
+{
+#if MK_CUDA
+	return (uint32_t)__ffsll((long long)bits) - 1u;
+#else
+	return (uint32_t)__builtin_ctzll(bits);
+#endif
+}
+
+/* scan_word() where eight divides the address. */
+MK_FN uint64_t scan_aligned(const unsigned char *at)
+{
+#if MK_CUDA
+	return *(const uint64_t *)(const void *)at;
+#else
+	return scan_word(at);
+#endif
+}
+
 /*
- * Tell for each place of a tile whether a literal may be there: hit[]. `r` has
- * for its text what is staged, and ends with it; what reaches beyond may be.
- * Returns whether there is such a place.
+ * What the filter says of four times sixteen bytes, which begin at `at` for
+ * lane 0 and side by side for the others: a bit for each byte where a gram may
+ * be. Sixteen bytes and the next eight are read once, and looked up without
+ * waiting for each other. `t` has for its text what is staged.
  */
-SCAN_APART uint32_t scan_tile(const struct scan_run *r, unsigned char *hit,
-			 uint32_t at, uint32_t bytes, uint32_t all)
+SCAN_APART uint64_t scan_sift(const struct scan_run *t, uint32_t at,
+			      uint32_t to)
 {
-	const struct mk_scan_image *m = r->image;
-	uint32_t stride = m->stride, lanes = mk_lanes(r->task), found = 0;
+	const struct mk_scan_image *m = t->image;
+	const uint64_t fold = m->gram_fold, factor = m->gram_factor;
+	const uint32_t shift = 64 - m->filter_log2, stride = m->stride;
+	const uint32_t lanes = mk_lanes(t->task);
+	const uint32_t *filter = t->filter;
+	uint32_t b = at + 16 * mk_lane(t->task);
+	uint64_t bits = 0;
 
-	for (uint32_t k = mk_lane(r->task); k * stride < bytes; k += lanes) {
-		uint32_t p = at + k * stride, here = 0;
-		uint32_t offsets = scan_gram(r, scan_word(r->text + p));
+	for (uint32_t g = 0; g < 4 && b < to; g++, b += 16 * lanes) {
+		const unsigned char *text = t->text + b;
+		uint64_t low = scan_aligned(text);
+		uint64_t high = scan_aligned(text + 8);
+		uint64_t last = scan_aligned(text + 16);
+		uint32_t j = (stride - b % stride) % stride, here = 0;
 
-		for (uint32_t o = 0; offsets >> o && !here; o++) {
-			uint32_t x = p - o;
+#if MK_CUDA
+#pragma unroll 4
+#endif
+		for (; j < 16; j += stride) {
+			uint32_t n = 8 * (j & 7), bit;
+			uint64_t one = j < 8 ? low : high;
+			uint64_t two = j < 8 ? high : last;
 
-			if (!(offsets >> o & 1) || p < o)
-				continue;
-			if (x < at + m->whole_line ||
-			    (r->bytes < all && x + m->max_bytes >= r->bytes))
-				here = 1;
-			else
-				here = scan_literal_at(r, x);
+			one = (one >> n | two << 1 << (63 - n)) | fold;
+			bit = (uint32_t)(one * factor >> shift);
+			here |= (filter[bit >> 5] >> (bit & 31) & 1) << j;
 		}
-		if (here)
-			hit[k] = 1;
-		found |= here;
+		bits |= (uint64_t)here << (16 * g);
 	}
-	return found;
+	return bits;
 }
 
-/* Lane 0 goes over the places of a tile that others have marked, from the left
- * to the right, and takes the marks away. What lies before `end` is staged, and
- * read there if no more than that is needed. */
-MK_FN void scan_marked(struct scan_run *r, unsigned char *hit, uint32_t at,
-		       uint32_t bytes, const unsigned char *staged,
-		       uint32_t end)
+/* The literals at the places that the filter has left to this lane. What is
+ * behind the staged text has to be read where it lies. */
+SCAN_APART void scan_check(const struct scan_run *r, const struct scan_run *t,
+			   uint64_t bits, uint32_t at, uint32_t to,
+			   uint32_t *count, struct mk_scan_match *hits)
 {
-	const unsigned char *text = r->text;
-	uint32_t stride = r->image->stride;
+	const uint32_t lane = mk_lane(r->task), lanes = mk_lanes(r->task);
+	const uint32_t most = r->image->max_bytes;
 
-	for (uint32_t k = 0; k * stride < bytes; k += 8) {
-		uint64_t *eight = (uint64_t *)(void *)(hit + k);
+	for (; bits; bits &= bits - 1) {
+		uint32_t i = scan_lowest(bits), n, offsets;
+		uint32_t p = at + 16 * ((i >> 4) * lanes + lane) + (i & 15);
 
-		if (!*eight)
+		if (p >= to)
 			continue;
-		for (uint32_t i = k; i < k + 8; i++) {
-			uint32_t p = at + i * stride;
+		offsets = scan_gram(t, scan_word(t->text + p));
+		for (; offsets; offsets &= offsets - 1) {
+			uint32_t o = scan_lowest(offsets), x = p - o;
 
-			if (!hit[i])
+			if (p < o || x < r->next)
 				continue;
-			if (!(r->flags & MK_SCAN_LINES) && i &&
-			    end - p > r->image->max_bytes)
-				r->text = staged;
-			scan_place(r, p, scan_gram(r, scan_word(r->text + p)));
-			r->text = text;
-		}
-		*eight = 0;
-	}
-}
-
-/* Lanes look at places of a tile side by side. */
-SCAN_APART void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
-			       unsigned char *hit, uint32_t *nul)
-{
-	uint32_t stride = r->image->stride, lane = mk_lane(r->task);
-	uint32_t step = SCAN_TILE / stride * stride, turn = 0;
-	unsigned char *stage = hit + SCAN_STAGE;
-	const unsigned char *text = r->text;
-	uint32_t all = r->bytes;
-
-	for (uint32_t i = lane; i < SCAN_STAGE; i += mk_lanes(r->task))
-		hit[i] = 0;
-	for (uint32_t at = r->next / stride * stride; at < r->bytes;
-	     at += step, turn ^= 1) {
-		uint32_t bytes = r->bytes - at < step ? r->bytes - at : step;
-		uint32_t from = at & ~15u;
-		uint32_t end = at + bytes + SCAN_OVERLAP - 16;
-		const unsigned char *staged = (const unsigned char *)(
-			(uintptr_t)stage - from);
-
-		if (scan_stage(r->task, stage, r->text + from, end - from) &&
-		    *nul == SCAN_NONE)
-			*nul = scan_nul(r->text, from, r->bytes);
-		if (!lane)
-			s->any[turn] = 0;
-		mk_sync(r->task);
-		/* for now the text is what is staged */
-		r->text = staged;
-		r->bytes = end < all ? end : all;
-		if (scan_tile(r, hit, at, bytes, all))
-			mk_store_word(&s->any[turn], 1);
-		r->text = text;
-		r->bytes = all;
-		mk_sync(r->task);
-		if (s->any[turn]) {
-			if (!lane) {
-				scan_marked(r, hit, at, bytes, staged, end);
-				scan_tell(s, r);
+			n = t->bytes < r->bytes && (most >= t->bytes ||
+						    x >= t->bytes - most) ?
+				    scan_literal_at(r, x) :
+				    scan_literal_at(t, x);
+			if (!n)
+				continue;
+			i = scan_count_up(count, 1) & (SCAN_MORE - 1);
+			if (i < SCAN_HITS) {
+				hits[i].at = x;
+				hits[i].bytes = n;
 			}
-			mk_sync(r->task);
-			scan_hear(s, r);
 		}
-		if (r->stopped)
-			break;
 	}
 }
+
+/* Put hits in the order of their places. No two are at the same, but with
+ * tables that are wrong: then in that of their numbers. */
+MK_FN void scan_sort(const struct scan_run *r, const struct mk_scan_match *hits,
+		     uint32_t n, struct mk_scan_match *out)
+{
+	for (uint32_t i = mk_lane(r->task); i < n; i += mk_lanes(r->task)) {
+		uint32_t rank = 0;
+
+		for (uint32_t j = 0; j < n; j++)
+			rank += hits[j].at < hits[i].at ||
+				(hits[j].at == hits[i].at && j < i);
+		out[rank] = hits[i];
+	}
+}
+
+/* Lane 0: the matches among the hits of a tile, from the left to the right. The
+ * end of a line is looked for in what is staged, if it is there. */
+MK_FN void scan_take(struct scan_run *r, const struct scan_run *t,
+		     const struct mk_scan_match *hits, uint32_t n)
+{
+	const unsigned char *text = r->text;
+
+	for (uint32_t i = 0; i < n && !r->stopped; i++) {
+		uint32_t at = hits[i].at, end = at + hits[i].bytes;
+
+		if (at < r->next)
+			continue;
+		if (r->flags & MK_SCAN_LINES && end < t->bytes &&
+		    scan_line_end(t, end) < t->bytes)
+			r->text = t->text;
+		scan_emit(r, at, hits[i].bytes);
+		r->text = text;
+	}
+}
+
+/* The same where there were too many: place by place. */
+SCAN_APART void scan_take_all(struct scan_run *r, const struct scan_run *t,
+			      uint32_t at, uint32_t to)
+{
+	const unsigned char *text = r->text;
+	const uint32_t stride = r->image->stride, most = r->image->max_bytes;
+
+	for (uint32_t p = scan_align(r, at); p < to && !r->stopped;
+	     p += stride) {
+		uint32_t offsets = scan_gram(t, scan_word(t->text + p));
+
+		if (!offsets)
+			continue;
+		if (!(r->flags & MK_SCAN_LINES) && most < t->bytes &&
+		    p < t->bytes - most)
+			r->text = t->text;
+		scan_place(r, p, offsets);
+		r->text = text;
+	}
+}
+
+/* Tile by tile: lanes look for literals side by side, and lane 0 takes those
+ * that do not overlap with one before. */
+SCAN_APART void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
+				    unsigned char *scratch, uint32_t *nul)
+{
+	struct mk_scan_match *hits = (struct mk_scan_match *)(void *)scratch;
+	unsigned char *stage = scratch + SCAN_STAGE;
+	struct mk_scan_match *sorted =
+		(struct mk_scan_match *)(void *)(stage + SCAN_STAGE);
+	uint32_t lane = mk_lane(r->task), turn = 0, n;
+	struct scan_run t = *r;
+
+	for (uint32_t at = r->next & ~15u; at < r->bytes && !r->stopped;
+	     at += SCAN_TILE, turn ^= 1) {
+		uint32_t from = at ? at - SCAN_BEFORE : 0, saw;
+		uint32_t to = r->bytes - at < SCAN_TILE ? r->bytes
+							: at + SCAN_TILE;
+
+		saw = scan_stage(r->task, stage, r->text + from,
+				 to + SCAN_BEHIND - from);
+		if (!lane) {
+			s->any[turn] = 0;
+			if (scan_look(r, to - at)) /* cancelled */
+				s->any[turn] = SCAN_MORE;
+		}
+		mk_sync(r->task);
+		t.text = stage - (uintptr_t)from;
+		t.bytes = r->bytes - to < SCAN_BEHIND ? r->bytes
+						      : to + SCAN_BEHIND;
+		if (saw && *nul == SCAN_NONE)
+			*nul = scan_nul(t.text, from, t.bytes);
+		for (uint32_t b = at; b < to; b += 64 * mk_lanes(r->task)) {
+			uint64_t bits = scan_sift(&t, b, to);
+
+			if (bits)
+				scan_check(r, &t, bits, b, to, &s->any[turn],
+					   hits);
+		}
+		mk_sync(r->task);
+		n = s->any[turn];
+		if (!n)
+			continue;
+		n &= SCAN_MORE - 1;
+		if (n <= SCAN_HITS)
+			scan_sort(r, hits, n, sorted);
+		mk_sync(r->task);
+		if (!lane) {
+			if (n <= SCAN_HITS)
+				scan_take(r, &t, sorted, n);
+			else
+				scan_take_all(r, &t, at, to);
+			scan_tell(s, r);
+		}
+		mk_sync(r->task);
+		scan_hear(s, r);
+	}
+}
+
+/* ---- automata ------------------------------------------------------------ */
 
 /* The lines of this lane's share of [r->next, to), into room of its own. */
 SCAN_APART void scan_share(const struct scan_run *r, struct scan_told *told,
@@ -278,6 +393,17 @@ SCAN_APART void scan_gather(struct scan_run *r, struct scan_shared *s,
 	r->matches += total;
 }
 
+/* Bytes from `from` on to scratch, and the first NUL of them. */
+MK_FN void scan_bring(const struct scan_run *r, unsigned char *stage,
+		      uint32_t from, uint32_t bytes, uint32_t *nul)
+{
+	uint32_t saw = scan_stage(r->task, stage, r->text + from, bytes);
+
+	mk_sync(r->task);
+	if (saw && *nul == SCAN_NONE)
+		*nul = scan_nul(stage - (uintptr_t)from, from, from + bytes);
+}
+
 /* The last end of a line in [from, to); where the next line begins, or 0. */
 MK_FN uint32_t scan_last_line(const struct scan_run *r,
 			      const unsigned char *text, uint32_t from,
@@ -303,10 +429,7 @@ SCAN_APART uint32_t scan_stage_lines(struct scan_run *r, unsigned char *stage,
 	for (tiles = 1; from < r->bytes; tiles++) {
 		n = r->bytes - from < SCAN_STAGE ? r->bytes - from
 						 : SCAN_STAGE;
-		if (scan_stage(r->task, stage, r->text + from, n) &&
-		    *nul == SCAN_NONE)
-			*nul = scan_nul(r->text, from, r->bytes);
-		mk_sync(r->task);
+		scan_bring(r, stage, from, n, nul);
 		if (from + n == r->bytes)
 			*to = r->bytes;
 		else
@@ -379,12 +502,10 @@ MK_FN void scan_lanes_rest(struct scan_run *r, unsigned char *stage,
 			   uint32_t *nul)
 {
 	for (uint32_t i = r->next & ~15u; i < r->bytes; i += SCAN_STAGE) {
-		uint32_t n = r->bytes - i < SCAN_STAGE ? r->bytes - i
-						       : SCAN_STAGE;
-
-		if (scan_stage(r->task, stage, r->text + i, n) &&
-		    *nul == SCAN_NONE)
-			*nul = scan_nul(r->text, i, r->bytes);
+		scan_bring(r, stage, i,
+			   r->bytes - i < SCAN_STAGE ? r->bytes - i
+						     : SCAN_STAGE, nul);
+		mk_sync(r->task);
 	}
 }
 
@@ -394,7 +515,8 @@ MK_FN int32_t scan_lanes(struct scan_run *r, uint32_t *nul)
 	uint32_t lanes = mk_lanes(r->task), from = r->next;
 	uint32_t need = (uint32_t)sizeof(struct scan_shared) +
 			(uint32_t)sizeof(struct scan_told) * lanes +
-			2 * SCAN_STAGE + 32;
+			2 * SCAN_STAGE + 32 +
+			SCAN_HITS * (uint32_t)sizeof(struct mk_scan_match);
 	unsigned char *scratch = (unsigned char *)mk_scratch(r->task, need);
 	struct scan_shared *s = (struct scan_shared *)(void *)scratch;
 	struct scan_told *told = (struct scan_told *)(void *)(s + 1);

@@ -46,10 +46,10 @@
 #define SCAN_NONE 0xffffffffu
 #define SCAN_STRIDE (1u << 18) /* bytes between two looks at the cancel word */
 #define SCAN_STAGE 4096u /* bytes that lanes bring into scratch together */
-#define SCAN_TILE 4032u  /* of these, at most so many are looked at: a gram or
-			  * literal may begin at the last, and the first need
-			  * not be aligned */
-#define SCAN_OVERLAP 48u
+#define SCAN_TILE 4032u  /* of these, so many are looked at; a multiple of 16 */
+#define SCAN_BEFORE 16u  /* a literal may begin so much before its gram... */
+#define SCAN_BEHIND 48u  /* ...and end behind it */
+#define SCAN_HITS 512u   /* of a tile, that lanes find side by side */
 #define SCAN_LONG 32u /* of these that lanes share where lines are longer */
 
 struct scan_run {

@@ -206,6 +206,10 @@ static void images_changed(void **state)
 				     0, 100, &got);
 			model_search(NULL, copy, bytes, text, 3000, 0, 100,
 				     &got);
+			lanes = 3;
+			if (n % 20 < 2)
+				model_search(run_lanes, copy, bytes, text,
+					     3000, 0, 100, &got);
 		}
 		test_free(copy);
 		free(made);
