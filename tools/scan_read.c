@@ -322,7 +322,8 @@ static int long_line(struct scan_reader *r, struct scan_source *from)
 }
 
 /* The whole lines of r->chunk are a piece; the rest begins another chunk. */
-static int pass_on(struct scan_reader *r, struct scan_source *from, uint32_t whole)
+static int pass_on(struct scan_reader *r, struct scan_source *from,
+		   uint32_t whole)
 {
 	struct scan *s = r->s;
 	uint32_t left = from->got - whole;

@@ -162,6 +162,7 @@ struct scan {
 	pthread_mutex_t share_lock;
 	struct scan_share *shares; /* with parts that nobody has taken */
 	uint32_t sharing;          /* there are such; atomic */
+	uint64_t shared;           /* files so far; atomic */
 
 	uint64_t output_dev, output_ino; /* a file that stdout goes to */
 	bool output_is_file;

@@ -238,6 +238,7 @@ bool scan_share(struct scan_reader *r, const struct scan_source *from)
 	share->fd = from->fd;
 	share->parts = ((uint64_t)st.st_size + SCAN_PART - 1) / SCAN_PART;
 	share->users = 2;
+	mk_add_relaxed(&s->shared, 1);
 	publish(s, share);
 	for (;;) {
 		uint64_t generation = crew_generation(&s->crew);

@@ -37,6 +37,7 @@ void scan_print_stats(struct scan *s)
 	fprintf(stderr, "text\n");
 	crew_row("bytes", s->crew.bytes, "B");
 	crew_row("files that match", s->matched, "");
+	crew_row("files with many readers", s->shared, "");
 	crew_row("matches", s->matches, "");
 	crew_row("slots", s->chunks, "");
 	crew_row("of these, searched on", s->again, "");

@@ -72,6 +72,13 @@ compare -F -a needle long
 compare -F -c needle long
 compare -E -a '[0-9]+ needle$' text
 
+mk scan --stats --readers 3 -F needle text > /dev/null 2> err
+[ "$(awk '/with many readers/ { print $5 }' err)" -eq "$(find text -type f \
+	-size +1535k | wc -l)" ] || fail "files with many readers"
+mk scan --stats --readers 1 -F needle text > /dev/null 2> err
+[ "$(awk '/with many readers/ { print $5 }' err)" -eq 0 ] ||
+	fail "one reader alone"
+
 # What is no text for grep begins where its buffer ends; one reader alone has
 # our own borders.
 for args in '-F needle' '-a -F needle' '-c -F needle' '-c -a -F needle' \
