@@ -95,6 +95,11 @@ SCAN_APART uint32_t scan_stage(struct mk_task *task, unsigned char *to,
 /* ---- literals ------------------------------------------------------------ */
 
 #define SCAN_MORE 0x10000u /* in any[]: not because of a match */
+#if MK_CUDA
+#define SCAN_UNROLL _Pragma("unroll")
+#else
+#define SCAN_UNROLL
+#endif
 
 MK_FN uint32_t scan_count_up(uint32_t *word, uint32_t n)
 {
@@ -127,8 +132,8 @@ MK_FN uint64_t scan_aligned(const unsigned char *at)
 /*
  * What the filter says of four times sixteen bytes, which begin at `at` for
  * lane 0 and side by side for the others: a bit for each byte where a gram may
- * be. Sixteen bytes and the next eight are read once, and looked up without
- * waiting for each other. `t` has for its text what is staged.
+ * be. Sixteen bytes and the next eight are read once, and four places at a time
+ * looked up without waiting for each other. `t` has for its text what is staged.
  */
 SCAN_APART uint64_t scan_sift(const struct scan_run *t, uint32_t at,
 			      uint32_t to)
@@ -148,17 +153,26 @@ SCAN_APART uint64_t scan_sift(const struct scan_run *t, uint32_t at,
 		uint64_t last = scan_aligned(text + 16);
 		uint32_t j = (stride - b % stride) % stride, here = 0;
 
-#if MK_CUDA
-#pragma unroll 4
-#endif
-		for (; j < 16; j += stride) {
-			uint32_t n = 8 * (j & 7), bit;
-			uint64_t one = j < 8 ? low : high;
-			uint64_t two = j < 8 ? high : last;
+		for (; j < 16; j += 4 * stride) {
+			uint32_t bit[4], word[4], n[4];
 
-			one = (one >> n | two << 1 << (63 - n)) | fold;
-			bit = (uint32_t)(one * factor >> shift);
-			here |= (filter[bit >> 5] >> (bit & 31) & 1) << j;
+			SCAN_UNROLL
+			for (uint32_t i = 0; i < 4; i++) {
+				uint64_t one, two;
+
+				n[i] = j + i * stride < 16 ? j + i * stride
+							   : j;
+				one = n[i] < 8 ? low : high;
+				two = n[i] < 8 ? high : last;
+				one = one >> 8 * (n[i] & 7) |
+				      two << 1 << (63 - 8 * (n[i] & 7));
+				bit[i] = (uint32_t)((one | fold) * factor >>
+						    shift);
+				word[i] = filter[bit[i] >> 5];
+			}
+			SCAN_UNROLL
+			for (uint32_t i = 0; i < 4; i++)
+				here |= (word[i] >> (bit[i] & 31) & 1) << n[i];
 		}
 		bits |= (uint64_t)here << (16 * g);
 	}
