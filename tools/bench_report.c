@@ -148,6 +148,9 @@ int bench_report(const struct bench_options *o, const struct bench_env *env)
 		return CLI_USAGE;
 	if (!b.isolation)
 		b.isolation = MK_ISOLATION_NONE;
+	/* the driver and the compiler keep caches of their own; both look for
+	 * this once, before they first compile */
+	setenv("CUDA_CACHE_DISABLE", "1", 1);
 	b.section = "set-up";
 	b.rows = calloc(1, sizeof(*b.rows));
 	b.samples = calloc(BENCH_SAMPLES_MAX, sizeof(*b.samples));

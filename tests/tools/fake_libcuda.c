@@ -6,7 +6,9 @@
  * that launches it. FAKE_FAIL=SYMBOL makes that function fail.
  *
  * Books are kept: what is still held when the process ends is written to
- * the file that FAKE_BOOKS names.
+ * the file that FAKE_BOOKS names. What $CUDA_CACHE_DISABLE was when the first
+ * program was compiled goes to the file that FAKE_CACHE names: NVRTC, which
+ * has a cache of its own, looks no second time.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -53,6 +55,20 @@ static int fails(const char *symbol)
 	const char *name = getenv("FAKE_FAIL");
 
 	return name && !strcmp(name, symbol) ? 999 : 0;
+}
+
+static void look_for_cache(void)
+{
+	const char *path = getenv("FAKE_CACHE");
+	const char *disable = getenv("CUDA_CACHE_DISABLE");
+	static int looked;
+	FILE *f = path && !looked ? fopen(path, "w") : NULL;
+
+	looked = 1;
+	if (!f)
+		return;
+	fprintf(f, "disable %s\n", disable ? disable : "unset");
+	fclose(f);
 }
 
 #define CALL(symbol, args, ...)               \
@@ -217,7 +233,7 @@ CALL(nvrtcCreateProgram,
      *out = &modules)
 CALL(nvrtcDestroyProgram, (void **program), *program = NULL)
 CALL(nvrtcCompileProgram, (void *program, int n, const char *const *options),
-     (void)program, (void)n, (void)options)
+     (void)program, (void)n, (void)options, look_for_cache())
 CALL(nvrtcGetCUBINSize, (void *program, size_t *out), (void)program,
      *out = 16)
 CALL(nvrtcGetCUBIN, (void *program, char *out), (void)program,

@@ -59,6 +59,15 @@ has got "Fake GPU, 4 multiprocessors" "table"
 has got "null kernel, synchronise the stream" "table"
 has got "19 not measured" "table"
 
+# "no cache" is none of NVRTC's either, which looks when it first compiles:
+# that is before the first section
+FAKE_CACHE=$work/cache
+export FAKE_CACHE
+unset CUDA_CACHE_DISABLE
+status 0 "caches" fake --only launch > got 2> err
+has cache "disable 1" "caches"
+unset FAKE_CACHE
+
 # the launches compute what they should; ours then find no engine
 status 1 "saxpy" fake --only saxpy --json > got 2> err
 balanced "saxpy"
