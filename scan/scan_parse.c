@@ -22,6 +22,7 @@ struct parser {
 	int error;
 	unsigned depth;
 	bool start; /* nothing stands before in this branch */
+	bool behind_caret; /* or ^ does, and a second one is text */
 };
 
 static uint32_t bad(struct parser *p, const unsigned char *at,
@@ -182,8 +183,13 @@ static void bracket_member(struct parser *p, struct scan_charset *c)
 	bool is_class;
 	uint32_t low = bracket_character(p, &is_class, c), high;
 
-	if (p->error || is_class)
+	if (p->error)
 		return;
+	if (is_class) {
+		if (p->end - p->at >= 2 && p->at[0] == '-' && p->at[1] != ']')
+			bad(p, at, "a range that begins with a class");
+		return;
+	}
 	high = low;
 	if (p->end - p->at >= 2 && p->at[0] == '-' && p->at[1] != ']') {
 		p->at++;
@@ -321,9 +327,10 @@ static bool at_branch_end(const struct parser *p)
 static uint32_t atom(struct parser *p)
 {
 	bool extended = p->o->syntax == SCAN_EXTENDED, start = p->start;
+	bool behind_caret = p->behind_caret;
 	unsigned char c = *p->at;
 
-	p->start = false;
+	p->start = p->behind_caret = false;
 	if (is_operator(p, '('))
 		return group(p);
 	if (c == '[')
@@ -336,9 +343,10 @@ static uint32_t atom(struct parser *p)
 		free(none.range);
 		return checked(p, node);
 	}
-	if (c == '^' && (extended || start)) {
+	if (c == '^' && (extended || (start && !behind_caret))) {
 		p->at++;
-		p->start = !extended; /* what follows is at the start, too */
+		/* what follows is at the start, too, but for a second one */
+		p->start = p->behind_caret = !extended;
 		return assertion(p, SCAN_LINE_BEGIN);
 	}
 	if (c == '$') {
@@ -428,17 +436,31 @@ static uint32_t repeat(struct parser *p, uint32_t what, uint32_t min,
 	return node;
 }
 
+static bool repeats(const struct parser *p)
+{
+	return *p->at == '*' || is_operator(p, '+') || is_operator(p, '?');
+}
+
+static uint32_t bad_anchor(struct parser *p, const unsigned char *at)
+{
+	return bad(p, at, "an anchor or the edge of a word is not repeated");
+}
+
 static uint32_t piece(struct parser *p)
 {
 	const unsigned char *at = p->at;
+	bool in_group = is_operator(p, '(');
 	uint32_t node = atom(p), min, max;
-	bool anchor = node != SCAN_NO_NODE && p->o->syntax == SCAN_BASIC &&
-		      *at == '^' && p->t->node[node].kind == SCAN_ASSERT;
+	bool anchor = node != SCAN_NO_NODE && !in_group &&
+		      p->t->node[node].kind == SCAN_ASSERT;
+	bool basic = p->o->syntax == SCAN_BASIC;
 
 	while (!p->error && p->at < p->end) {
-		if (anchor && (*p->at == '*' || is_operator(p, '+') ||
-			       is_operator(p, '?')))
+		if (anchor && repeats(p)) {
+			if (!basic || *at != '^')
+				bad_anchor(p, p->at);
 			break; /* text behind ^ */
+		}
 		if (*p->at == '*') {
 			p->at++;
 			node = repeat(p, node, 0, SCAN_FOREVER);
@@ -449,8 +471,12 @@ static uint32_t piece(struct parser *p)
 			skip_operator(p);
 			node = repeat(p, node, 0, 1);
 		} else if (is_operator(p, '{')) {
+			const unsigned char *from = p->at;
+
 			if (!interval(p, &min, &max))
 				break;
+			if (anchor)
+				bad_anchor(p, from);
 			node = repeat(p, node, min, max);
 		} else {
 			break;

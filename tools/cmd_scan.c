@@ -135,9 +135,11 @@ static int take_option(int c, struct scan_settings *o, struct scan_patterns *p)
 		return 0;
 	case 'a':
 		o->text = true;
+		o->skip = false;
 		return 0;
 	case 'I':
 		o->skip = true;
+		o->text = false;
 		return 0;
 	case 'b':
 	case 'o':

@@ -74,9 +74,9 @@ static void tell_binary(struct scan *s, struct scan_file *f)
 	json_t *line;
 
 	mk_store_relaxed(&f->enough, 1);
-	f->matches++;
 	if (s->settings->skip)
 		return;
+	f->matches++;
 	if (s->settings->json) {
 		line = json_line(s);
 		json_object_set_new(line, "binary", json_true());
@@ -121,13 +121,17 @@ static void take_match(struct scan *s, struct scan_file *f,
 		       const struct scan_chunk *c, const struct scan_piece *p,
 		       const struct mk_scan_match *m)
 {
+	bool binary = (s->settings->skip ||
+		       s->settings->style == SCAN_STYLE_MATCH) &&
+		      match_is_binary(s, f, c, p, m);
+
+	if (binary) {
+		tell_binary(s, f);
+		return;
+	}
 	switch (s->settings->style) {
 	case SCAN_STYLE_MATCH:
-		if (match_is_binary(s, f, c, p, m)) {
-			tell_binary(s, f);
-			return;
-		}
-		s->selected = true;
+		f->lines++;
 		if (!m->bytes)
 			return; /* grep -o prints no empty match */
 		print_match(s, p->offset + (m->at - p->at), c->text + m->at,
@@ -176,7 +180,7 @@ int scan_print_piece(struct scan *s, struct scan_file *f,
 	}
 	if (!s->settings->text)
 		look_for_nul(f, c, p);
-	if (s->settings->skip && f->binary)
+	if (s->settings->skip && f->binary && p->offset >= f->binary_from)
 		mk_store_relaxed(&f->enough, 1);
 	if (c->used < c->matches && !f->matches && !find_path(s, f))
 		return 1;
@@ -248,8 +252,12 @@ void scan_print_end(struct scan *s, struct scan_file *f)
 	json_t *line;
 
 	mk_add_relaxed(&s->crew.files, 1);
+	/* as for grep: what was printed before the block with the NUL was no
+	 * match, but -l and -q were content with it */
+	if (s->settings->skip && f->binary && style <= SCAN_STYLE_COUNT)
+		f->lines = f->matches = 0;
 	s->matched += f->matches != 0;
-	s->selected |= f->matches != 0;
+	s->selected |= f->matches || f->lines;
 	s->matches += f->matches;
 	if (!f->error && style != SCAN_STYLE_COUNT &&
 	    (style != SCAN_STYLE_FILES || !f->matches))
@@ -258,8 +266,6 @@ void scan_print_end(struct scan *s, struct scan_file *f)
 		return;
 	if (f->error)
 		print_error(s, f);
-	if (s->settings->skip && f->binary)
-		f->lines = f->matches = 0;
 	if (style == SCAN_STYLE_COUNT && (!f->error || f->lines)) {
 		line = s->settings->json ? json_line(s) : NULL;
 		if (line) {

@@ -122,6 +122,7 @@ static void add_piece(struct scan_reader *r, const struct scan_source *from,
 	struct scan_track *t = from->track;
 	struct scan_piece *p = &c->piece[c->pieces];
 	const unsigned char *text = c->text + r->used, *nul;
+	unsigned char last;
 
 	memset(p, 0, sizeof(*p));
 	p->file = from->sequence;
@@ -134,7 +135,9 @@ static void add_piece(struct scan_reader *r, const struct scan_source *from,
 		p->nul_at = from->offset + (uint64_t)(nul - text);
 	}
 	r->used += bytes;
-	if (!left && c->text[r->used - 1] != '\n')
+	last = c->text[r->used - 1];
+	if (!left && last != '\n' &&
+	    (last || !(s->flags & MK_SCAN_NUL_ENDS)))
 		c->text[r->used++] = '\n';
 	mk_add_relaxed(&c->unprinted, 1);
 	t->fifo[t->put & (SCAN_FIFO - 1)] = r->chunk << 8 | c->pieces++;

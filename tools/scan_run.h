@@ -91,7 +91,7 @@ struct scan_file {
 	bool binary;          /* from binary_from on */
 	bool told_binary;
 	uint64_t binary_from;
-	uint64_t lines;       /* with --count */
+	uint64_t lines;       /* that match; with matches, lest one is empty */
 	uint64_t matches;
 };
 

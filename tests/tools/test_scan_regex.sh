@@ -29,7 +29,7 @@ for p in 'ab*c' 'a.c' '^ab' 'b$' '^$' '^' '$' '' 'x*' '\(ab\)*c' 'a\|b' \
 	'a{2}' '\<foo' 'bar\>' '\bfoo\b' '\Boo' '\w\w*' '\W' '\s\s' \
 	'[[:digit:]][[:digit:]]*c' '[^[:alpha:]]' '[]x]' '[^]x]' \
 	'[a-c-]' 'a^b' 'a$b' '\^h' '\$' '\.' '\\' '\(^a\)' '\(b$\)' \
-	'x\{1\}' '[.]' '[[.-.]]z' '[[=x=]]' 'ab[0-3]c' '\(a\|ab\)\(c\|bc\)'
+	'^^a' '\(^^a\)' 'a\|^^\^' '^^*' 'x\{1\}' '[.]' '[[.-.]]z' '[[=x=]]' 'ab[0-3]c' '\(a\|ab\)\(c\|bc\)'
 do
 	compare -e "$p" some
 	compare -c -e "$p" some
@@ -38,7 +38,7 @@ for p in 'ab*c' 'a|b|foo' '(ab)+' '(ab){2}' 'a{2}' 'a{1,}b' 'a{,1}b' \
 	'foo|foo_bar' '(foo|foo_)(bar|_bar)?' '()' 'a||b' '(|a)b' 'x?' \
 	'^(a|b)' '(a|b)$' '^$|b' 'a+?' 'a**' '[0-9]+' '\{1\}' 'a\|b' \
 	'a.{3}b' '(a|b|c){3,5}' 'x{0}y' '\<(foo|bar)\>' '(^|x)a' \
-	'a)' '(a))|b)' '[^ ]+$' '(a*)*b' '(a*)+' 'b(^|c)' 'a($|b)' 'star|plus'
+	'^{' '^{a' '(^)*a' 'a)' '(a))|b)' '[^ ]+$' '(a*)*b' '(a*)+' 'b(^|c)' 'a($|b)' 'star|plus'
 do
 	compare -E -e "$p" some
 	compare -E -l -a -e "$p" some
@@ -50,6 +50,28 @@ compare -a '.' some
 compare -a -E '[^a]+' some
 compare -x -E 'ab.*|.*b' some
 compare -x -F -e '' -e 'ab' some
+# of two opposites the last
+compare -a -I ab some
+# NUL behind the first block: grep has printed by then what it takes for text
+awk 'BEGIN { for (i = 0; i < 9000; i++) print "ab" i " b" }' > base
+for at in 4000 98303 98304 130000 196607 196608 200000; do
+	{ cat base base base | head -c $at; printf '\0ab\n'; cat base; } > later
+	for o in -I -a -H; do
+		compare $o 'ab*' later
+		compare $o -c 'ab*' later
+		compare $o -l 'ab*' later
+		compare $o -q 'ab*' later
+		compare $o 'none' later
+		compare $o '^$' later
+	done
+done
+# a NUL that ends a file ends a line, and no other begins there
+printf 'ab\nab\0' > some/nul-at-end
+printf '\0' > some/nul-alone
+compare -c '' some
+compare -c '^$' some
+compare -a -c '$' some
+compare -I -a ab some
 compare -E -e 'ab+' -e '[0-9]+' -e '^foo' some
 flags='--isolation none --readers 3'
 compare -E 'ab+' some
@@ -98,6 +120,11 @@ refuse "pattern 2 ('b\\'), byte 2: a backslash at the end" -e a -e 'b\'
 refuse 'repeated more than 32767' -E 'a{40000}'
 refuse 'at least 3 times but at most 2' -E 'a{3,2}'
 refuse 'a range that ends before it begins' '[z-a]'
+refuse 'byte 2: a range that begins with a class' '[[:alpha:]-z]'
+refuse 'byte 2: an anchor or the edge of a word is not repeated' -E '^*a'
+refuse 'byte 3: an anchor or the edge of a word' -E 'a$+'
+refuse 'byte 3: an anchor or the edge of a word' '\<*x'
+refuse 'byte 3: an anchor or the edge of a word' -E '\b{2}x'
 refuse 'the pattern needs an automaton of more than 16384 states' -E '(a|b)*a(a|b){20}c'
 refuse 'has no meaning' '\d'
 finish
