@@ -656,7 +656,7 @@ MKD_FN void mkd_watch_waits(struct mkd_monitor *m)
 	for (uint32_t i = m->lane; i < places; i += MKD_LANES)
 		ends |= (mkd_load32(&m->queues[i].state) & MKD_FLAGS) != 0;
 	due = mkd_load64(&f->due);
-	if (due && now + mkd_load64(&m->state->clock_offset) > ~due)
+	if (due && mkd_host_time(m->state) > ~due)
 		ends = true;
 	if (!mkd_ballot(ends))
 		return;

@@ -187,6 +187,7 @@ struct mkd_launch {
 	uint64_t mail, region;                     /* host memory */
 	uint64_t shared_bytes;
 	uint64_t idle_ns;
+	uint64_t told_ns;        /* CLOCK_MONOTONIC, just before the launch */
 	uint32_t workers_count;
 	uint32_t warps;          /* that work, of each block */
 	uint32_t window_count;
@@ -216,6 +217,6 @@ MK_ASSERT_SIZE(struct mkd_state, 128 + 3 * MK_OPCODES);
 MK_ASSERT_AT(struct mkd_mail, clock_ns, 16);
 MK_ASSERT_AT(struct mkd_mail, ack, 64);
 MK_ASSERT_AT(struct mkd_mail, payload, 128);
-MK_ASSERT_SIZE(struct mkd_launch, 176);
+MK_ASSERT_SIZE(struct mkd_launch, 184);
 
 #endif

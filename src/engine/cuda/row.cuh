@@ -237,7 +237,7 @@ MKD_FN int32_t mkd_row_stopped(const struct mkd_row *row)
 		return -MK_ECANCELLED;
 	if (row->sub.deadline_ns == ~(uint64_t)0)
 		return 0;
-	now = mkd_time() + mkd_load64(&row->state->clock_offset);
+	now = mkd_host_time(row->state);
 	return now >= row->sub.deadline_ns ? -MK_EDEADLINE : 0;
 }
 

@@ -198,7 +198,7 @@ MKD_FN void mkd_answer(struct mkd_warp *w, bool mine,
 
 MKD_FN uint64_t mkd_now_ns(const struct mkd_warp *w)
 {
-	return mkd_time() + mkd_load64(&w->state->clock_offset);
+	return mkd_host_time(w->state);
 }
 
 MKD_FN uint64_t mkd_ext(const struct mkd_warp *w, uint64_t ticket)

@@ -75,6 +75,7 @@ int mkc_launch(struct mk_engine *e, bool hold)
 	e->launch.number = (uint32_t)e->launches + 1;
 	mk_store_relaxed(&e->mail->reason, MKD_REASON_NONE);
 	mkc_tell_time(e);
+	e->launch.told_ns = mk_load_relaxed(&e->mail->clock_ns);
 	if (!hold) {
 		e->parked = false;
 		/* nobody needs to ring: we are coming, and shall look */

@@ -89,6 +89,16 @@ struct mkd_slot {
 MKD_SHARED struct mkd_launch mkd_launched;
 MKD_SHARED uint32_t mkd_open; /* a warp calls the others: block.cuh */
 
+/* The host's time. The clocks drift apart while the kernel is away, and the
+ * monitor's first look at the host's may come late: it is never earlier than
+ * what the host said before the launch, so what was late then is late. */
+MKD_FN uint64_t mkd_host_time(const struct mkd_state *state)
+{
+	uint64_t now = mkd_time() + mkd_load64(&state->clock_offset);
+
+	return now > mkd_launched.told_ns ? now : mkd_launched.told_ns;
+}
+
 /* What an opcode runs now. The table changes under our eyes: whoever takes an
  * entry out waits until no worker runs what it named. */
 MKD_FN uint32_t mkd_entry(const struct mkd_state *state, uint32_t opcode)
