@@ -55,6 +55,7 @@ struct fake_cuda {
 	unsigned queries;    /* of these, cuStreamQuery() */
 	const char *failed;  /* the function that was made to fail */
 	unsigned launches, compiles;
+	unsigned quick;      /* of these compilations */
 	unsigned grid, block; /* of the last launch */
 	unsigned hung;       /* calls that would have waited for the kernel */
 	const char *hung_in;

@@ -280,6 +280,52 @@ static void chosen_cache(void **state)
 	support_error(-ENAMETOOLONG, "cache_dir", "1999", "1023", NULL);
 }
 
+/* Quick code is asked for, kept apart, and not taken for what was compiled in
+ * full; which is good enough for whoever is in a hurry, too. */
+static void quick(void **state)
+{
+	struct mk_ctx_params p = {
+		.size = sizeof(p),
+		.engine = "cuda",
+		.isolation = MK_ISOLATION_NONE,
+		.workers = 4,
+		.cache_dir = in_dir("quick"),
+	};
+	static const struct {
+		const char *asked;
+		unsigned compiles, quick; /* by then */
+	} steps[] = {
+		{ "quick", 1, 1 }, { "quick", 1, 1 }, { NULL, 2, 1 },
+		{ "full", 2, 1 },  { "quick", 2, 1 },
+	};
+	struct mk_ctx *ctx;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		if (steps[i].asked)
+			setenv("MEGAKERNEL_CUDA_COMPILE", steps[i].asked, 1);
+		else
+			unsetenv("MEGAKERNEL_CUDA_COMPILE");
+		assert_int_equal(mk_ctx_create(&p, &ctx), 0);
+		assert_int_equal(fake.compiles, steps[i].compiles);
+		assert_int_equal(fake.quick, steps[i].quick);
+		support_ctx_end(ctx);
+	}
+	p.cache_dir = in_dir("full");
+	unsetenv("MEGAKERNEL_CUDA_COMPILE");
+	assert_int_equal(mk_ctx_create(&p, &ctx), 0);
+	support_ctx_end(ctx);
+	setenv("MEGAKERNEL_CUDA_COMPILE", "quick", 1);
+	assert_int_equal(mk_ctx_create(&p, &ctx), 0);
+	support_ctx_end(ctx);
+	assert_int_equal(fake.compiles, 3);
+	setenv("MEGAKERNEL_CUDA_COMPILE", "fast", 1);
+	assert_int_equal(mk_ctx_create(&p, &ctx), -EINVAL);
+	support_error(-EINVAL, "MEGAKERNEL_CUDA_COMPILE", "\"fast\"", "quick",
+		      NULL);
+	unsetenv("MEGAKERNEL_CUDA_COMPILE");
+}
+
 /* Another driver, another architecture: other code. */
 static void other_machine(void)
 {
@@ -664,6 +710,7 @@ int main(void)
 		cmocka_unit_test_setup(damaged_cache, begin),
 		cmocka_unit_test_setup(foreign_cache, begin),
 		cmocka_unit_test_setup(chosen_cache, begin),
+		cmocka_unit_test_setup(quick, begin),
 		cmocka_unit_test_setup(keys, begin),
 		cmocka_unit_test_setup(prebuilt, begin),
 		cmocka_unit_test_setup(bad_targets, begin),

@@ -58,7 +58,30 @@ static struct mkc_source *sources(const char *text)
 	return s;
 }
 
-static int compile(const char *text, int major, int minor)
+/* How often a word is in the machine code. */
+static unsigned count_in(const struct mkc_image *image, const char *word)
+{
+	const char *at = image->data, *end = at + image->bytes;
+	unsigned n = 0;
+
+	for (; (at = memmem(at, (size_t)(end - at), word, strlen(word))); at++)
+		n++;
+	return n;
+}
+
+/* Quick code is made function by function, each with a section; the other
+ * has the kernel's alone. */
+static void check_sections(const struct mkc_image *image, bool quick)
+{
+	unsigned functions = count_in(image, ".text._Z");
+
+	if (quick && mkc_compiler_number() >= 13000)
+		assert_true(functions > 20);
+	else
+		assert_int_equal(functions, 0);
+}
+
+static int compile(const char *text, int major, int minor, bool quick)
 {
 	struct mkc_source *list = sources(text), *s;
 	struct mkc_image image = { NULL, 0 };
@@ -67,10 +90,12 @@ static int compile(const char *text, int major, int minor)
 
 	assert_int_equal(mkc_program_write(list, MKC_BOUND_LEAST, &p), 0);
 	assert_true(p.handlers > 10);
-	r = mkc_compile(p.text, p.headers, p.header_count, major, minor,
+	r = mkc_compile(p.text, p.headers, p.header_count, major, minor, quick,
 			&image);
-	if (!r)
+	if (!r) {
 		assert_memory_equal(image.data, "\177ELF", 4);
+		check_sections(&image, quick);
+	}
 	free(image.data);
 	mkc_program_free(&p);
 	while ((s = list)) {
@@ -82,11 +107,10 @@ static int compile(const char *text, int major, int minor)
 
 static void compiles(void **state)
 {
-	int r = compile(user, 9, 0);
-
 	(void)state;
-	if (r)
-		fail_msg("%s", mk_error_last()->text);
+	for (int quick = 0; quick < 2; quick++)
+		if (compile(user, 9, 0, quick))
+			fail_msg("%s", mk_error_last()->text);
 }
 
 /* Its own words, under the name and line that the caller gave. */
@@ -96,12 +120,13 @@ static void says_what(void **state)
 	assert_int_equal(compile("#line 1 \"user.c\"\n"
 				 "#include <megakernel/handler.h>\n"
 				 "MK_HANDLER(user_bad, struct mk_none)\n"
-				 "{ int warned; return nonsense; }\n", 9, 0),
+				 "{ int warned; return nonsense; }\n", 9, 0,
+				 true),
 			 -MK_ECOMPILE);
 	support_error(-MK_ECOMPILE, "user.c(3)", "nonsense", NULL);
 	/* what is wrong comes first, whatever was warned of before */
 	assert_memory_equal(mk_error_last()->text, "user.c(3): error", 16);
-	assert_int_equal(compile(user, 3, 0), -MK_EENGINE);
+	assert_int_equal(compile(user, 3, 0, false), -MK_EENGINE);
 	support_error(-MK_EENGINE, "the device has 3.0", NULL);
 }
 

@@ -201,7 +201,7 @@ static int compile_bound(struct mkc_source *sources, unsigned threads,
 
 		r = mkc_compile(program.text, program.headers,
 				program.header_count, archs[i].major,
-				archs[i].minor, &p->image[p->count]);
+				archs[i].minor, false, &p->image[p->count]);
 		e->major = (uint32_t)archs[i].major;
 		e->minor = (uint32_t)archs[i].minor;
 		memcpy(e->program, program.hash, sizeof(e->program));

@@ -126,18 +126,35 @@ static void program_key(const struct mk_engine *e, const struct mkc_program *p,
 	mkc_program_key(p, compiler, numbers, 3, key);
 }
 
+/* Does who wrote handlers and tries them out want to wait less? */
+static int wants_quick(bool *quick)
+{
+	const char *value = secure_getenv("MEGAKERNEL_CUDA_COMPILE");
+
+	*quick = value && !strcmp(value, "quick");
+	if (!value || *quick || !strcmp(value, "full"))
+		return 0;
+	return mk_error_set(-EINVAL, 0, "cuda engine",
+			    "MEGAKERNEL_CUDA_COMPILE is \"%.40s\": it can be "
+			    "\"full\", the default, or \"quick\"", value);
+}
+
+/* Quick code is for this compiler's machine only, and for now. */
 static int compile(const struct mk_engine *e, int dir, const uint64_t key[2],
-		   const struct mkc_program *p, struct mkc_image *out)
+		   const struct mkc_program *p, bool quick,
+		   struct mkc_image *out)
 {
 	uint64_t any[2];
 	int r = mkc_compile(p->text, p->headers, p->header_count, e->major,
-			    e->minor, out);
+			    e->minor, quick, out);
 
 	if (r == -MK_ENOCOMPILER)
 		return no_code(e);
 	if (r)
 		return r;
 	keep_cached(dir, key, p->handlers, out);
+	if (quick)
+		return 0;
 	program_key(e, p, "", any);
 	keep_cached(dir, any, p->handlers, out);
 	return 0;
@@ -160,17 +177,27 @@ static int build(struct mk_engine *e, const struct mkc_program *p,
 		 struct mkc_image *out)
 {
 	struct mk_error before = *mk_error_last();
+	char hasty[96];
 	uint64_t key[2];
-	int dir, r;
+	bool quick;
+	int dir, r = wants_quick(&quick);
 
+	if (r)
+		return r;
 	if (!find_prebuilt(e, p, out))
 		return 0;
 	dir = open_cache(e);
 	/* without a compiler its version is "": whatever one made will do */
 	program_key(e, p, mkc_compiler_version(), key);
 	r = find_cached(dir, key, out);
+	if (r && quick) {
+		snprintf(hasty, sizeof(hasty), "%s %s", mkc_compiler_version(),
+			 mkc_compiler_quick());
+		program_key(e, p, hasty, key);
+		r = find_cached(dir, key, out);
+	}
 	if (r)
-		r = compile(e, dir, key, p, out);
+		r = compile(e, dir, key, p, quick, out);
 	if (!r)
 		mk_error_copy(&before); /* a miss is no failure */
 	if (dir >= 0)

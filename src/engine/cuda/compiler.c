@@ -60,6 +60,18 @@ const char *mkc_compiler_option(unsigned i)
 	return i < OPTIONS ? options[i] : NULL;
 }
 
+/*
+ * The assembler takes the kernel and all that it calls for one function, and
+ * its time grows faster than that. Told to be quick it takes each function by
+ * itself, and much is left as it stands in the source.
+ */
+const char *mkc_compiler_quick(void)
+{
+	return "--ptxas-options=--Ofast-compile=min";
+}
+
+#define QUICK_SINCE 13000u /* the first release that is known to take it */
+
 static int load_symbols(void)
 {
 #define NVRTC_LOAD(field, symbol, args)                                       \
@@ -242,14 +254,14 @@ static int take_image(nvrtcProgram program, struct mkc_image *out)
 }
 
 int mkc_compile(const char *source, const struct mkc_text *headers,
-		unsigned header_count, int major, int minor,
+		unsigned header_count, int major, int minor, bool quick,
 		struct mkc_image *out)
 {
-	const char **list = NULL, *flags[OPTIONS + 2];
+	const char **list = NULL, *flags[OPTIONS + 3];
 	nvrtcProgram program = NULL;
 	char arch[48];
 	nvrtcResult r;
-	int code = compiler_get();
+	int code = compiler_get(), n = OPTIONS;
 
 	if (!code)
 		code = check_arch(major, minor);
@@ -268,14 +280,16 @@ int mkc_compile(const char *source, const struct mkc_text *headers,
 	snprintf(arch, sizeof(arch), "--gpu-architecture=sm_%d%d", major,
 		 minor);
 	memcpy(flags, options, sizeof(options));
-	flags[OPTIONS] = standard();
-	flags[OPTIONS + 1] = arch;
+	flags[n++] = standard();
+	flags[n++] = arch;
+	if (quick && number >= QUICK_SINCE)
+		flags[n++] = mkc_compiler_quick();
 	if (r)
 		code = mk_error_set(r == NVRTC_OUT_OF_MEMORY ? -ENOMEM :
 				    -MK_ECOMPILE, r, "nvrtc",
 				    "NVRTC takes no program (%d)", r);
 	else
-		r = rtc.compile(program, (int)OPTIONS + 2, flags);
+		r = rtc.compile(program, n, flags);
 	if (!code && r)
 		code = compile_failed(program, r);
 	if (!code)

@@ -3,6 +3,7 @@
 #ifndef MK_CUDA_COMPILER_H
 #define MK_CUDA_COMPILER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,14 +19,15 @@ struct mkc_image {
 };
 
 /*
- * Compile for compute capability major.minor.
+ * Compile for compute capability major.minor; quick: into slower code, where
+ * NVRTC can do that.
  *
  * -MK_ENOCOMPILER: there is no NVRTC; what is in the cache still works.
  * -MK_EENGINE: NVRTC does not know this device.
  * -MK_ECOMPILE: with the compiler's words. -ENOMEM.
  */
 int mkc_compile(const char *source, const struct mkc_text *headers,
-		unsigned header_count, int major, int minor,
+		unsigned header_count, int major, int minor, bool quick,
 		struct mkc_image *out);
 
 /* "NVRTC 13.0", for cache keys; "" if there is none. Never NULL. */
@@ -37,5 +39,8 @@ uint32_t mkc_compiler_number(void);
 /* Option i that every compilation has, for cache keys; NULL behind the last.
  * The language follows from the version, the architecture from the device. */
 const char *mkc_compiler_option(unsigned i);
+
+/* The option more of a quick one, as far as NVRTC takes it. */
+const char *mkc_compiler_quick(void);
 
 #endif
