@@ -356,13 +356,9 @@ MKD_FN void mkd_nap(uint32_t ns)
 }
 
 /* Another clock than the host's, as on a device. */
-/* How far the device's clock falls behind, for a launch: as its environment
- * says when it begins. */
-static uint64_t emu_late;
-
 MKD_FN uint64_t mkd_time(void)
 {
-	return emu_now() + 7777777777u - emu_late;
+	return emu_now() + 7777777777u;
 }
 
 /* ---- memory ------------------------------------------------------------ */
@@ -549,9 +545,6 @@ static void emu_kernel(const void *launch);
 extern "C" __attribute__((visibility("default")))
 void mkd_emulate(const void *launch, uint32_t blocks, uint32_t threads)
 {
-	const char *late = getenv("MK_EMULATED_LATE_NS");
-
-	emu_late = late ? strtoull(late, NULL, 10) : 0;
 	emu_run(blocks, threads, emu_kernel, launch);
 }
 

@@ -355,34 +355,6 @@ static void bad_source(void **state)
 	nothing_left();
 }
 
-/* ---- time ----------------------------- */
-
-/* What was late before the launch is late, however far the device's clock
- * fell behind while the kernel was away. */
-static void late_clock(void **state)
-{
-	struct mk_ctx *ctx = ctx_of(2, 200 * SUPPORT_MS);
-	struct mk_queue *q = support_queue(ctx, 8);
-	uint64_t deadline = support_now() + SUPPORT_MS;
-	struct mk_slot *s;
-
-	(void)state;
-	assert_int_equal(mk_ctx_quiesce(ctx, SUPPORT_NS), 0);
-	assert_int_equal(mk_queue_get(q, 1, &s), 1);
-	mk_slot_init(s, MK_OP_NOP, 1);
-	mk_slot_deadline(q, s, deadline);
-	assert_int_equal(mk_queue_submit(q, s, 1), 1);
-	while (support_now() <= deadline)
-		support_sleep(SUPPORT_MS);
-	setenv("MK_EMULATED_LATE_NS", "500000000", 1);
-	assert_int_equal(mk_ctx_resume(ctx), 0);
-	assert_int_equal(support_reap(q).result, -MK_EDEADLINE);
-	unsetenv("MK_EMULATED_LATE_NS");
-	support_queue_end(q);
-	support_ctx_end(ctx);
-	nothing_left();
-}
-
 /* ---- losing the device ----------------------------- */
 
 static void dies(void **state)
@@ -416,7 +388,6 @@ int main(void)
 		cmocka_unit_test_setup(handler_widths, begin_emulated),
 		cmocka_unit_test_setup(swap_under_load, begin_emulated),
 		cmocka_unit_test_setup(bad_source, begin_emulated),
-		cmocka_unit_test_setup(late_clock, begin_emulated),
 		cmocka_unit_test_setup(dies, begin_emulated),
 	};
 
