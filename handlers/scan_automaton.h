@@ -39,6 +39,45 @@ SCAN_APART uint32_t scan_whole(struct scan_run *r, uint32_t at)
 }
 
 /*
+ * From *at on, up to `end`: 1 if a match ends at *at, 2 if the lines that begin
+ * before `to` have none, 0 at `end`. For a lane of many: eight bytes are read
+ * at once, and the class of the next byte is asked for before the state of
+ * this one is needed. Up to twelve bytes behind `end` have to be readable.
+ */
+MK_FN uint32_t scan_run_on(const struct scan_run *r, uint32_t *state,
+			   uint32_t *at, uint32_t end, uint32_t to)
+{
+	const uint32_t mask = (1u << r->image->find_log2) - 1;
+	const uint32_t last = r->image->classes - 1;
+	const unsigned char *class_of = r->class_of, *text = r->text;
+	const uint32_t *find = r->find;
+	uint32_t here = *state, p = *at, left = 8, found = 0;
+	uint64_t eight = scan_word(text + p);
+	uint32_t next = class_of[eight & 255];
+
+	for (; p < end; p++) {
+		uint32_t c = next;
+
+		eight >>= 8;
+		if (!--left) {
+			eight = scan_word(text + p + 1);
+			left = 8;
+		}
+		next = class_of[eight & 255];
+		here = find[(here & mask) + c];
+		if (here & MK_SCAN_MATCH)
+			found = 1;
+		else if (c == last && p + 1 >= to)
+			found = 2;
+		if (found)
+			break;
+	}
+	*state = here;
+	*at = p;
+	return found;
+}
+
+/*
  * The first place at or behind `at` where a match ends that begins there or
  * behind, in lines that begin before `to`; SCAN_NONE.
  */
@@ -54,7 +93,15 @@ SCAN_APART uint32_t scan_find(struct scan_run *r, uint32_t at, uint32_t to)
 		uint32_t end = r->bytes - at > SCAN_STRIDE ? at + SCAN_STRIDE
 							   : r->bytes;
 		uint32_t from = at;
+#if !defined(MK_LANES) || MK_CUDA
+		uint32_t found;
 
+		if (MK_CUDA || mk_lanes(r->task) > 1) {
+			found = scan_run_on(r, &state, &at, end, to);
+			if (found)
+				return found == 1 ? at : SCAN_NONE;
+		}
+#endif
 		for (; at < end; at++) {
 			uint32_t c = class_of[text[at]];
 

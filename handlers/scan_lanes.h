@@ -132,8 +132,8 @@ MK_FN uint64_t scan_aligned(const unsigned char *at)
 /*
  * What the filter says of four times sixteen bytes, which begin at `at` for
  * lane 0 and side by side for the others: a bit for each byte where a gram may
- * be. Sixteen bytes and the next eight are read once, and four places at a time
- * looked up without waiting for each other. `t` has for its text what is staged.
+ * be. Sixteen bytes and the next eight are read once, and four places looked up
+ * without waiting for each other. `t` has for its text what is staged.
  */
 SCAN_APART uint64_t scan_sift(const struct scan_run *t, uint32_t at,
 			      uint32_t to)
@@ -330,6 +330,48 @@ SCAN_APART void scan_lanes_literals(struct scan_run *r, struct scan_shared *s,
 }
 
 /* ---- automata ------------------------------------------------------------ */
+
+#define SCAN_KEEP 16384u /* the largest table that is copied */
+
+/* Lanes copy eight bytes at a time. Where the copy is. */
+MK_FN const void *scan_copy(const struct scan_run *r, unsigned char **room,
+			    uint32_t *left, const void *from, uint64_t bytes)
+{
+	const uint64_t *in = (const uint64_t *)from;
+	uint64_t *out = (uint64_t *)(void *)*room;
+
+	if (bytes > SCAN_KEEP || bytes > *left)
+		return from;
+	for (uint32_t i = mk_lane(r->task); i < bytes / 8;
+	     i += mk_lanes(r->task))
+		out[i] = in[i];
+	*room += bytes;
+	*left -= (uint32_t)bytes;
+	return out;
+}
+
+/*
+ * Tables in the worker's own scratch. Every byte of the text asks two of them,
+ * and all workers at once the same few lines, which are in one place of the
+ * cache that they share.
+ */
+SCAN_APART void scan_keep_tables(struct scan_run *r, unsigned char *room,
+				 uint32_t left)
+{
+	const struct mk_scan_image *m = r->image;
+
+	r->class_of = (const unsigned char *)scan_copy(r, &room, &left,
+						       r->class_of, 256);
+	r->begins = (const unsigned char *)scan_copy(r, &room, &left,
+						     r->begins, 32);
+	if (r->find)
+		r->find = (const uint32_t *)scan_copy(
+			r, &room, &left, r->find,
+			((1ull << m->find_log2) + 256) * 4);
+	r->whole = (const uint32_t *)scan_copy(
+		r, &room, &left, r->whole,
+		((1ull << m->whole_log2) + 256) * 4);
+}
 
 /* The lines of this lane's share of [r->next, to), into room of its own. */
 SCAN_APART void scan_share(const struct scan_run *r, struct scan_told *told,
@@ -531,6 +573,7 @@ MK_FN int32_t scan_lanes(struct scan_run *r, uint32_t *nul)
 			(uint32_t)sizeof(struct scan_told) * lanes +
 			2 * SCAN_STAGE + 32 +
 			SCAN_HITS * (uint32_t)sizeof(struct mk_scan_match);
+	/* 16 divides all of these */
 	unsigned char *scratch = (unsigned char *)mk_scratch(r->task, need);
 	struct scan_shared *s = (struct scan_shared *)(void *)scratch;
 	struct scan_told *told = (struct scan_told *)(void *)(s + 1);
@@ -538,10 +581,14 @@ MK_FN int32_t scan_lanes(struct scan_run *r, uint32_t *nul)
 	if (!scratch)
 		return mk_fail(r->task);
 	scratch = (unsigned char *)(void *)(told + lanes);
-	if (r->image->kind == MK_SCAN_LITERALS)
+	if (r->image->kind == MK_SCAN_LITERALS) {
 		scan_lanes_literals(r, s, scratch, nul);
-	else
+	} else {
+		if (r->task->scratch_bytes > need)
+			scan_keep_tables(r, (unsigned char *)s + need,
+					 r->task->scratch_bytes - need);
 		scan_lanes_automaton(r, s, told, scratch, nul);
+	}
 	if (r->stopped && !from && r->flags & MK_SCAN_NUL_ENDS)
 		scan_lanes_rest(r, scratch + SCAN_STAGE, nul);
 	mk_sync(r->task);

@@ -25,7 +25,7 @@ static void lane_barrier(struct mk_task *task);
 
 static pthread_barrier_t barrier;
 static uint32_t lanes;
-static _Alignas(16) unsigned char scratch[16384];
+static _Alignas(16) unsigned char scratch[65536];
 
 static void lane_barrier(struct mk_task *task)
 {
