@@ -29,6 +29,7 @@ static const struct bench_target targets[] = {
 	{ "ratio.chain", BENCH_MEDIAN, true, 1.0 },
 	{ "ratio.tiles", BENCH_MEDIAN, true, 0.95 },
 	{ "made.steal", BENCH_MEDIAN, true, 100 * MILLION },
+	{ "made.fixed", BENCH_MEDIAN, true, 100 * MILLION },
 	{ "ratio.wide", BENCH_MEDIAN, true, 10.0 },
 	{ "cold.start.cached", BENCH_P50, false, 5.0 * MS },
 	{ "cold.module.cached", BENCH_P50, false, 5.0 * MS },

@@ -31,7 +31,9 @@
  * A handler returns a result >= 0 or a negated code (-MK_E..., -errno);
  * mk_value() adds a 64-bit value. What it may touch: its arguments, buffers
  * through mk_read() and mk_write(), scratch, and the calls below. It must not
- * keep pointers between slots. Lanes of one slot share everything; lane 0's
+ * keep pointers between slots, nor call itself, directly or through others: on
+ * a GPU the stack is as deep as the compiler can see (a loop with a list in
+ * scratch does the same). Lanes of one slot share everything; lane 0's
  * result and value are the slot's.
  */
 #ifndef MEGAKERNEL_HANDLER_H
