@@ -45,6 +45,7 @@
 #define MKD_WIDTH_OF(space, name) ((uint32_t)space::mk_entry_##name.width)
 
 #define MKD_CLOCK_MARGIN_NS 20000000u /* threads may have to wait */
+#define MKD_LONG_NS 50000000u
 
 struct mkd_unit {
 	uint32_t x, y, z, w;

@@ -335,6 +335,28 @@ static const char source[] =
 	"{ uint32_t r = part(task, args); return RESULT(r); }\n"
 	"MK_HANDLER_BLOCK(tile_block, struct sum)\n"
 	"{ uint32_t r = part(task, args); return RESULT(r); }\n"
+	/* a lane leaves word for all others; nobody waits at the end */
+	"static int32_t pass(struct mk_task *task, const struct sum *args)\n"
+	"{\n"
+	"	uint32_t lane = mk_lane(task), lanes = mk_lanes(task);\n"
+	"	uint32_t *note = (uint32_t *)mk_scratch(task, 4 * lanes);\n"
+	"	uint64_t *p = (uint64_t *)mk_write(task, args->parts, 16);\n"
+	"	if (!note || !p)\n"
+	"		return mk_fail(task);\n"
+	"	note[lane] = mk_tile(task) * lanes + lane;\n"
+	"	mk_sync(task);\n"
+	"	for (uint32_t i = 0; i < lanes; i++)\n"
+	"		if (note[i] != mk_tile(task) * lanes + i)\n"
+	"			mk_fetch_add(&p[0], 1);\n"
+	"	if (!lane)\n"
+	"		mk_fetch_add(&p[1], 1);\n"
+	"	return MK_OK;\n"
+	"}\n"
+	"MK_HANDLER_THREAD(pass_thread, struct sum)\n"
+	"{ return pass(task, args); }\n"
+	"MK_HANDLER(pass_warp, struct sum) { return pass(task, args); }\n"
+	"MK_HANDLER_BLOCK(pass_block, struct sum)\n"
+	"{ return pass(task, args); }\n"
 	/* a tree of made work: each node makes two until depth 0 */
 	"struct tree { struct mk_ref c; uint32_t word, depth, thread, self; };\n"
 	"static int32_t grow(struct mk_task *task, const struct tree *args)\n"
@@ -510,6 +532,53 @@ static void tiles(void **state)
 	tiles_of(6, 36);
 }
 
+/* Several slots of several tiles at a time, beside slots of one: what a block
+ * or a warp runs in a row has its scratch memory to itself, every tile runs
+ * once, and is counted once. */
+static void tiles_in_a_row(void **state)
+{
+	static const char *const names[] = { "pass_block", "pass_warp",
+					     "pass_thread" };
+	const unsigned slots = 48;
+	struct mk_ctx *ctx = ctx_with_source(12, 20 * SUPPORT_MS);
+	struct mk_queue *q = support_queue(ctx, 64);
+	uint64_t words[2] = { 0 }, ran = 0, tiles = 0;
+	struct mk_ctx_stats stats;
+	struct sum args = { 0 };
+	mk_buffer_t parts;
+
+	(void)state;
+	assert_int_equal(mk_buffer_create(ctx, sizeof(words), 0, &parts), 0);
+	assert_int_equal(mk_buffer_write(ctx, parts, 0, words, sizeof(words)),
+			 0);
+	args.parts = mk_buffer_ref(parts);
+	for (unsigned i = 0; i < slots; i++) {
+		uint16_t n = i % 4 ? (uint16_t)(1 + i * 7 % 60) : 1;
+
+		submit_tiles(q, opcode_of(ctx, names[i % 3]), i, &args, n, 0,
+			     0, false);
+		ran += n;
+		tiles += n > 1 ? n : 0;
+	}
+	for (unsigned i = 0; i < slots; i++)
+		assert_int_equal(support_reap(q).result, 0);
+	assert_int_equal(mk_buffer_read(ctx, parts, 0, words, sizeof(words)),
+			 0);
+	assert_int_equal(words[0], 0);
+	assert_int_equal(words[1], ran);
+	/* told soon after the answer */
+	for (unsigned i = 0; i < 5000; i++) {
+		assert_int_equal(mk_ctx_stats(ctx, &stats), 0);
+		if (stats.tiles >= tiles)
+			break;
+		support_sleep(SUPPORT_MS);
+	}
+	assert_int_equal(stats.tiles, tiles);
+	support_queue_end(q);
+	support_ctx_end(ctx);
+	nothing_left();
+}
+
 struct tree {
 	struct mk_ref c;
 	uint32_t word, depth, thread, self;
@@ -594,6 +663,7 @@ int main(void)
 		cmocka_unit_test_setup(ends, begin_emulated),
 		cmocka_unit_test_setup(abandoned, begin_emulated),
 		cmocka_unit_test_setup(tiles, begin_emulated),
+		cmocka_unit_test_setup(tiles_in_a_row, begin_emulated),
 		cmocka_unit_test_setup(made, begin_emulated),
 	};
 

@@ -24,6 +24,9 @@
  * that is ahead by this much rather than behind. */
 #define MKD_CLOCK_MARGIN_NS 2000u
 
+/* What takes longer shall not be done twice without a look at orders. */
+#define MKD_LONG_NS 500000u
+
 struct mkd_unit {
 	uint32_t x, y, z, w;
 };

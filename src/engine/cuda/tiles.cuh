@@ -9,6 +9,7 @@
 
 #define MKD_TILES_AHEAD 4u /* turns that a worker has at the rest, at least */
 #define MKD_TILES_MOST 16u /* taken at once */
+#define MKD_TILES_TURNS 64u /* of a stay */
 
 /* The slot that an open job is of, and what runs of it now. */
 MKD_FN void mkd_job_slot(const struct mkd_warp *w, struct mkd_job *job,
@@ -50,96 +51,24 @@ MKD_FN int32_t mkd_job_refuse(struct mkd_warp *w, struct mkd_slot *s)
 	return (int32_t)mkd_shfl((uint32_t)mkd_refuse(w, s), 0);
 }
 
-/* What is left of a run of tiles. */
-struct mkd_tiled {
-	int32_t result; /* of the last that ran here */
+/*
+ * One worker's stay at a job, or that of a block. What it takes ends in one
+ * go, when it goes: so the job cannot end before, and is what it was when the
+ * first tile was taken.
+ */
+struct mkd_stay {
+	struct mkd_job *job;
+	struct mkd_slot s;
+	struct mkd_args args;
+	uint32_t tile, n; /* taken last, and not run yet */
+	uint32_t taken;
+	uint32_t turns;
+	uint32_t hands;   /* that share the job: workers, or blocks */
+	uint64_t since;   /* when those were taken */
+	int32_t result;   /* of the last that ran here, in lane 0 */
 	uint64_t value;
 	bool dirty;
 };
-
-/* One tile ended, in this lane: it may be the one that counts. */
-MKD_FN void mkd_tile_over(struct mkd_job *job, const struct mk_task *task,
-			  int32_t result, struct mkd_tiled *t)
-{
-	if (result < 0)
-		mkd_job_fail(job, result);
-	if (task->tile_last) {
-		job->result = result;
-		job->value = task->value;
-		mkd_or32(&job->flags, MKD_JOB_ENDED);
-	}
-	t->result = result;
-	t->value = task->value;
-}
-
-/* Tiles of a handler that a lane runs: each lane its own. */
-MKD_SLOW void mkd_tiles_light(struct mkd_warp *w, struct mkd_slot *s,
-			      const struct mkd_args *args, uint32_t n,
-			      struct mkd_tiled *t)
-{
-	struct mk_task task;
-	struct mkd_here here;
-	uint32_t spawned = 0;
-
-	task.dirty = 0;
-	t->result = 0;
-	t->value = 0;
-	if (w->lane < n) {
-		mkd_task(w, &task, s->ticket, s->deadline_ns, 0, 1);
-		task.scratch_bytes =
-			(mkd_launched.scratch_bytes / MKD_LANES) & ~15u;
-		task.scratch += w->lane * task.scratch_bytes;
-		mkd_here(w, s, &task, &here);
-		task.tile = s->tile + w->lane;
-		mkd_tile_over(s->job, &task,
-			      mkd_dispatch(MKD_ENTRY_HANDLER(s->entry), &task,
-					   args->word), t);
-		spawned = here.spawned;
-		if (task.dirty)
-			mkd_release();
-	}
-	mkd_syncwarp();
-	mkd_made_count(w, spawned);
-	t->dirty |= mkd_ballot(w->lane < n && task.dirty) != 0;
-	t->result = (int32_t)mkd_shfl((uint32_t)t->result, n - 1u);
-	t->value = mkd_shfl64(t->value, n - 1u);
-}
-
-MKD_SLOW void mkd_tiles_wide(struct mkd_warp *w, struct mkd_slot *s,
-			     const struct mkd_args *args, struct mkd_tiled *t)
-{
-	struct mk_task task;
-	struct mkd_here here;
-
-	t->dirty |= mkd_run_wide_away(w, args, s, &task, &here);
-	if (!w->lane)
-		mkd_tile_over(s->job, &task, s->result, t);
-	mkd_syncwarp();
-}
-
-/* n tiles from s->tile on have ended. True: they were the last, and job has
- * the result and the value. */
-MKD_SLOW bool mkd_tiles_join(struct mkd_warp *w, struct mkd_job *job,
-			     uint32_t n, const struct mkd_tiled *t)
-{
-	uint32_t last = 0;
-
-	mkd_syncwarp();
-	if (!w->lane) {
-		if (t->dirty)
-			mkd_release();
-		last = (uint32_t)mkd_job_join(job, n);
-		if (last && !(mkd_load32(&job->flags) & MKD_JOB_ENDED)) {
-			job->result = t->result;
-			job->value = mkd_load32(&job->join.summed) ?
-					     mkd_load64(&job->join.sum) :
-					     t->value;
-		}
-		mkd_tally(&w->counters->tiles, n);
-	}
-	mkd_counted(w);
-	return mkd_shfl(last, 0) != 0;
-}
 
 /* No more of its tiles are to be had: out of the table. */
 MKD_FN void mkd_tiles_gone(struct mkd_warp *w, struct mkd_job *job)
@@ -152,27 +81,269 @@ MKD_FN void mkd_tiles_gone(struct mkd_warp *w, struct mkd_job *job)
 	mkd_syncwarp();
 }
 
-/* Take up to `most` tiles: the first in *tile, their count returned, and all
- * that the slot has in *tiles. */
-MKD_FN uint32_t mkd_tiles_take(struct mkd_warp *w, struct mkd_job *job,
-			       uint32_t most, uint32_t *tile, uint32_t *tiles)
+/* Take up to `most` tiles; false: there are none. */
+MKD_FN bool mkd_tiles_take(struct mkd_warp *w, struct mkd_stay *t,
+			   uint32_t most)
 {
 	uint64_t word = 0;
-	uint32_t n;
+	uint32_t tiles;
+
+	if (!w->lane)
+		word = mkd_add64(&t->job->tiles, most);
+	word = mkd_shfl64(word, 0);
+	t->tile = (uint32_t)word;
+	tiles = (uint32_t)(word >> 32);
+	if (t->tile >= tiles)
+		return false;
+	t->s.tiles = tiles;
+	t->n = tiles - t->tile < most ? tiles - t->tile : most;
+	t->taken += t->n;
+	if (t->tile + t->n == tiles)
+		mkd_tiles_gone(w, t->job);
+	return true;
+}
+
+/* Those that were taken may run; else they have ended, and so may others. */
+MKD_FN bool mkd_tiles_may(struct mkd_warp *w, struct mkd_stay *t)
+{
+	int32_t result = mkd_job_refuse(w, &t->s);
+
+	if (result && !w->lane)
+		mkd_job_fail(t->job, result);
+	if (!result)
+		result = (int32_t)mkd_shfl(mkd_load32(
+			(const uint32_t *)&t->job->failure), 0);
+	return !result;
+}
+
+/* So many at once: fewer the fewer are left, no more than twice as many as
+ * last time, and one where that took long, so that somebody looks at deadlines
+ * and orders. */
+MKD_FN uint32_t mkd_tiles_chunk(struct mkd_stay *t)
+{
+	uint64_t now = mkd_shfl64(mkd_time(), 0), took = now - t->since;
+	uint32_t left = t->s.tiles - t->tile - t->n;
+	uint32_t chunk = left / (t->hands * MKD_TILES_AHEAD);
+
+	t->since = now;
+	if (!MKD_ENTRY_WIDTH(t->s.entry))
+		return MKD_LANES;
+	if (chunk > 2u * t->n)
+		chunk = 2u * t->n;
+	return chunk < 1u || took > MKD_LONG_NS ? 1u :
+	       chunk > MKD_TILES_MOST ? MKD_TILES_MOST : chunk;
+}
+
+/* Go on with other tiles. False: there are none, or something else is to be
+ * done before. */
+MKD_SLOW bool mkd_tiles_next(struct mkd_warp *w, struct mkd_stay *t)
+{
+	uint32_t chunk = mkd_tiles_chunk(t);
+	struct mkd_unit c = mkd_orders(w->state);
+
+	w->salt++;
+	if (!w->lane)
+		mkd_store32(&mkd_own_block(w)->beat, w->salt);
+	if (c.x != MKD_RUN || c.y != w->epoch || ++t->turns == MKD_TILES_TURNS)
+		return false;
+	while (mkd_tiles_take(w, t, chunk)) {
+		if (mkd_tiles_may(w, t))
+			return true;
+		chunk = t->s.tiles; /* there is nothing to share any more */
+	}
+	return false;
+}
+
+/* The same for who runs tiles by itself: its block may call for it. Who runs
+ * them for a block never helps: the stack of a call within a call has no
+ * bound that the compiler could tell. */
+MKD_FN bool mkd_tiles_on(struct mkd_warp *w, struct mkd_stay *t)
+{
+	if (mkd_launched.warps > 1u && mkd_called_for()) {
+		mkd_help(w);
+		if (!w->lane)
+			mkd_store32(&w->me->busy, w->place + 1u);
+	}
+	return mkd_tiles_next(w, t);
+}
+
+/* A task runs another tile. */
+MKD_FN void mkd_tile_begin(struct mk_task *task, uint32_t tile)
+{
+	task->tile = tile;
+	task->tile_last = 0;
+	task->error = 0;
+	task->value = 0;
+	task->next.kind = MK_NEXT_NONE;
+}
+
+/* One tile ended, in this lane: it may be the one that counts. */
+MKD_FN void mkd_tile_over(struct mkd_job *job, const struct mk_task *task,
+			  int32_t result)
+{
+	if (result < 0)
+		mkd_job_fail(job, result);
+	if (task->tile_last) {
+		job->result = result;
+		job->value = task->value;
+		mkd_or32(&job->flags, MKD_JOB_ENDED);
+	}
+}
+
+/* Tiles of a handler that a lane runs: each lane its own. */
+MKD_SLOW void mkd_tiles_light(struct mkd_warp *w, struct mkd_stay *t)
+{
+	struct mk_task task;
+	struct mkd_here here;
+	uint32_t last = 0;
+
+	mkd_task(w, &task, t->s.ticket, t->s.deadline_ns, 0, 1);
+	task.scratch_bytes = (mkd_launched.scratch_bytes / MKD_LANES) & ~15u;
+	task.scratch += w->lane * task.scratch_bytes;
+	mkd_here(w, &t->s, &task, &here);
+	do {
+		for (uint32_t i = w->lane; i < t->n; i += MKD_LANES) {
+			mkd_tile_begin(&task, t->tile + i);
+			t->result = mkd_dispatch(
+				MKD_ENTRY_HANDLER(t->s.entry), &task,
+				t->args.word);
+			mkd_tile_over(t->job, &task, t->result);
+		}
+		mkd_syncwarp();
+		last = (t->n - 1u) % MKD_LANES;
+	} while (mkd_tiles_on(w, t));
+	mkd_made_count(w, here.spawned);
+	t->dirty = mkd_ballot(task.dirty != 0) != 0;
+	t->result = (int32_t)mkd_shfl((uint32_t)t->result, last);
+	t->value = mkd_shfl64(task.value, last);
+}
+
+/* Of one that a warp runs. */
+MKD_SLOW void mkd_tiles_warp(struct mkd_warp *w, struct mkd_stay *t)
+{
+	struct mk_task task;
+	struct mkd_here here;
+
+	mkd_task(w, &task, t->s.ticket, t->s.deadline_ns, w->lane, MKD_LANES);
+	mkd_here(w, &t->s, &task, &here);
+	do {
+		for (uint32_t i = 0; i < t->n; i++) {
+			mkd_tile_begin(&task, t->tile + i);
+			t->result = mkd_dispatch(
+				MKD_ENTRY_HANDLER(t->s.entry), &task,
+				t->args.word);
+			mkd_syncwarp();
+			if (!w->lane)
+				mkd_tile_over(t->job, &task, t->result);
+		}
+	} while (mkd_tiles_on(w, t));
+	t->value = task.value;
+	mkd_made_count(w, here.spawned);
+	t->dirty = mkd_ballot(task.dirty != 0) != 0;
+}
+
+/* The next chunk of a block: its warps find it behind their next barrier. */
+MKD_FN void mkd_call_next(struct mkd_warp *w, struct mkd_stay *t,
+			  uint32_t turn)
+{
+	bool more = mkd_tiles_next(w, t);
 
 	if (!w->lane) {
-		word = mkd_load64(&job->tiles);
-		if ((uint32_t)word < (uint32_t)(word >> 32))
-			word = mkd_add64(&job->tiles, most);
+		mkd_poke(&mkd_called.tile[turn], t->tile);
+		mkd_poke(&mkd_called.n[turn], more ? t->n : 0);
 	}
-	word = mkd_shfl64(word, 0);
-	*tile = (uint32_t)word;
-	*tiles = (uint32_t)(word >> 32);
-	if (*tile >= *tiles)
-		return 0;
-	mkd_fence();
-	n = *tiles - *tile;
-	return n < most ? n : most;
+}
+
+/* Of one that a block runs: all its warps, and t only in the one that called
+ * them. While they run the last tile of a chunk it takes the next chunk. */
+MKD_SLOW void mkd_call_tiles(struct mkd_warp *w, struct mkd_stay *t)
+{
+	uint32_t threads = w->l->warps * MKD_LANES, n, tile;
+	struct mkd_args args = mkd_called.args;
+	struct mk_task task;
+	struct mkd_here here;
+	int32_t result = 0;
+
+	mkd_join_begin(&task, &here);
+	for (uint32_t turn = 0;; turn++) {
+		n = mkd_peek(&mkd_called.n[turn & 1u]);
+		tile = mkd_peek(&mkd_called.tile[turn & 1u]);
+		if (!n)
+			break;
+		for (uint32_t i = 1; i <= n; i++, tile++) {
+			mkd_tile_begin(&task, tile);
+			result = mkd_dispatch(mkd_called.handler, &task,
+					      args.word);
+			if (!mkd_thread())
+				mkd_tile_over(here.job, &task, result);
+			mkd_syncwarp();
+			if (i == n && t)
+				mkd_call_next(w, t, ~turn & 1u);
+			/* scratch memory is the next tile's */
+			mkd_sync_workers(threads);
+		}
+	}
+	mkd_join_end(w, &task, &here, result);
+}
+
+MKD_SLOW void mkd_tiles_block(struct mkd_warp *w, struct mkd_stay *t)
+{
+	mkd_call_begin(w, &t->args, &t->s, t->tile, t->n);
+	mkd_call_tiles(w, t);
+	t->result = mkd_called.result;
+	t->value = mkd_called.value;
+	t->dirty = mkd_call_end(w);
+}
+
+/* All that was taken has ended. True: it was the last, and job has the result
+ * and the value. */
+MKD_SLOW bool mkd_tiles_join(struct mkd_warp *w, struct mkd_stay *t)
+{
+	struct mkd_job *job = t->job;
+	uint32_t last = 0;
+
+	mkd_syncwarp();
+	if (!w->lane) {
+		if (t->dirty)
+			mkd_release();
+		last = (uint32_t)mkd_job_join(job, t->taken);
+		if (last && !(mkd_load32(&job->flags) & MKD_JOB_ENDED)) {
+			job->result = t->result;
+			job->value = mkd_load32(&job->join.summed) ?
+					     mkd_load64(&job->join.sum) :
+					     t->value;
+		}
+		mkd_flush_word(w, MKD_WORD_OF(tiles), t->taken);
+	}
+	return mkd_shfl(last, 0) != 0;
+}
+
+/* The first tile was taken: the job stays what it is. */
+MKD_FN void mkd_tiles_open(struct mkd_warp *w, struct mkd_stay *t)
+{
+	uint32_t tiles = t->s.tiles;
+
+	mkd_acquire(); /* the job, and what its slot may see */
+	mkd_job_slot(w, t->job, &t->job->run, &t->s);
+	mkd_made_args(&t->job->run, &t->args);
+	t->s.tiles = tiles;
+	t->hands = mkd_launched.workers_count;
+	if (MKD_ENTRY_WIDTH(t->s.entry) == 2u)
+		t->hands = (t->hands - 1u) / mkd_launched.warps + 1u;
+	t->since = mkd_shfl64(mkd_time(), 0);
+	t->result = 0;
+	t->value = 0;
+	t->dirty = false;
+}
+
+/* Is it for the block? Not for sure, before a tile was taken. */
+MKD_FN bool mkd_tiles_wide(const struct mkd_warp *w, const struct mkd_job *job)
+{
+	uint32_t opcode = mkd_load32((const uint32_t *)&job->run) & 0xffffu;
+	uint32_t entry = opcode < MK_OPCODES ? mkd_entry(w->state, opcode) : 0;
+
+	return mkd_launched.warps > 1u &&
+	       mkd_shfl(MKD_ENTRY_WIDTH(entry), 0) == 2u;
 }
 
 /*
@@ -180,74 +351,44 @@ MKD_FN uint32_t mkd_tiles_take(struct mkd_warp *w, struct mkd_job *job,
  * True: the last of all ended here. The warp's queue is the job's, which may
  * have been closed: then there are none to take, or another slot's, which
  * will do as well.
+ *
+ * What the block runs is taken by who may call it: the other warps come when
+ * they are called, with empty hands.
  */
 MKD_SLOW bool mkd_tiles_work(struct mkd_warp *w, struct mkd_job *job)
 {
-	struct mkd_slot s;
-	struct mkd_args args;
-	struct mkd_tiled t;
-	struct mkd_unit c;
-	uint32_t chunk = 1, n, tile, tiles, rest;
-	bool last = false, told = false;
+	bool last, runs, calls = mkd_tiles_wide(w, job);
+	struct mkd_stay t;
+	uint32_t width;
 
-	s.ticket = 0;
-	for (uint32_t i = 0; i < 64u && !last; i++) {
-		n = mkd_tiles_take(w, job, chunk, &tile, &tiles);
-		if (!n)
-			break;
-		if (tile + n == tiles)
-			mkd_tiles_gone(w, job);
-		mkd_job_slot(w, job, &job->run, &s);
-		mkd_made_args(&job->run, &args);
-		s.tiles = tiles;
-		s.tile = tile;
-		if (!told)
-			mkd_announce(w, &s, true);
-		told = true;
-		t.dirty = false;
-		t.result = 0;
-		t.value = 0;
-		s.result = mkd_job_refuse(w, &s);
-		if (s.result && !w->lane)
-			mkd_job_fail(job, s.result);
-		if (!s.result)
-			s.result = (int32_t)mkd_shfl(mkd_load32(
-				(const uint32_t *)&job->failure), 0);
-		mkd_acquire();
-		if (!s.result && !MKD_ENTRY_WIDTH(s.entry)) {
-			uint32_t left = n;
-
-			while (left) {
-				uint32_t some = left < MKD_LANES ? left :
-								   MKD_LANES;
-
-				mkd_tiles_light(w, &s, &args, some, &t);
-				s.tile += some;
-				left -= some;
-			}
-		} else if (!s.result) {
-			for (; s.tile < tile + n; s.tile++) {
-				s.value = 0;
-				mkd_tiles_wide(w, &s, &args, &t);
-			}
-		}
-		last = mkd_tiles_join(w, job, n, &t);
-		rest = (tiles - tile - n) /
-		       (mkd_launched.workers_count * MKD_TILES_AHEAD);
-		chunk = !MKD_ENTRY_WIDTH(s.entry) ? MKD_LANES :
-			rest < 1u ? 1u :
-			rest > MKD_TILES_MOST ? MKD_TILES_MOST : rest;
-		w->salt++;
-		if (!w->lane)
-			mkd_store32(&mkd_own_block(w)->beat, w->salt);
-		c = mkd_orders(w->state);
-		if (c.x != MKD_RUN || c.y != w->epoch)
-			break;
-		if (mkd_launched.warps > 1u && mkd_called_for())
-			mkd_help(w);
+	if (calls && !mkd_call_lock(w))
+		return false;
+	t.job = job;
+	t.taken = t.turns = 0;
+	if (!mkd_tiles_take(w, &t, 1)) {
+		if (calls)
+			mkd_call_unlock(w);
+		return false;
 	}
-	if (told)
-		mkd_announce(w, &s, false);
+	mkd_tiles_open(w, &t);
+	width = mkd_launched.warps > 1u ? MKD_ENTRY_WIDTH(t.s.entry) :
+					  MKD_ENTRY_WIDTH(t.s.entry) != 0;
+	if (calls && width != 2u)
+		mkd_call_unlock(w);
+	mkd_announce(w, &t.s, true);
+	if (width == 2u && !calls)
+		mkd_call_await(w);
+	runs = mkd_tiles_may(w, &t) || mkd_tiles_next(w, &t);
+	if (runs && width == 2u)
+		mkd_tiles_block(w, &t);
+	else if (width == 2u)
+		mkd_call_unlock(w);
+	else if (runs && width)
+		mkd_tiles_warp(w, &t);
+	else if (runs)
+		mkd_tiles_light(w, &t);
+	last = mkd_tiles_join(w, &t);
+	mkd_announce(w, &t.s, false);
 	return last;
 }
 
