@@ -19,6 +19,7 @@ struct bench_cuda {
 	CUstream stream;
 	CUmodule module;
 	CUfunction null, flag, saxpy;
+	uint32_t large; /* elements of each large vector; 0: not known yet */
 
 	/* what it is; "" where it is not known */
 	char name[96], bus[32], nvrtc[32], driver_text[80];
@@ -45,6 +46,9 @@ void bench_cuda_cold(struct bench *b);
  * Tells the compiler's version. */
 void *bench_cuda_compile(const char *text, int major, int minor,
 			 char version[32], char *why, size_t room);
+
+/* Elements of each of two vectors, as large as is measured and fits. */
+uint32_t bench_cuda_elements(struct bench *b);
 
 /* A graph of n launches: one after the other, or independent. */
 int bench_graph_make(struct bench *b, const struct cuda_node *node,

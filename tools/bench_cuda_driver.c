@@ -10,6 +10,7 @@ static const char kernels[] =
 	"extern \"C\" __global__ void bench_flag(volatile unsigned *flag,\n"
 	"					unsigned value)\n"
 	"{ *flag = value; __threadfence_system(); }\n"
+	"#define _Alignas alignas\n" BENCH_SAXPY_TYPES
 	"extern \"C\" __global__ void bench_saxpy(const float *x, float *y,\n"
 	"					 float a, unsigned n)\n"
 	"{\n"

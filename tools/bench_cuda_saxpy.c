@@ -7,6 +7,7 @@
 
 #define THREADS 256u
 #define RUNS 5000u
+#define LARGE (256u << 20) /* elements: 1 GiB, or as much as there is */
 
 struct saxpy {
 	struct bench *b;
@@ -74,18 +75,36 @@ static CUresult fill(struct saxpy *s, float *host)
 	return r ? r : copy(s, s->x, host, true);
 }
 
+/* One launch of threads that do so many 16-byte pieces of each vector. */
+static int launch(struct saxpy *s, unsigned each, const char *size,
+		  const char *key)
+{
+	char label[BENCH_LABEL_BYTES];
+	unsigned per_block = THREADS * 4 * each;
+
+	s->blocks = (s->n + per_block - 1) / per_block;
+	snprintf(label, sizeof(label), "%s, launch of %u block%s, synchronise",
+		 size, s->blocks, s->blocks > 1 ? "s" : "");
+	return bench_latency(s->b, key, label, RUNS, by_launch, s);
+}
+
 static int measure(struct saxpy *s, const char *size, const char *key_size)
 {
 	char key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
 	void *args[] = { &s->x, &s->y, &s->a, &s->n };
-	struct cuda_node node = { s->b->cuda->saxpy, { s->blocks, 1, 1 },
+	struct cuda_node node = { s->b->cuda->saxpy, { 0, 1, 1 },
 				   { THREADS, 1, 1 }, 0, args, NULL };
-	int r;
+	int r = 0;
 
+	if (s->n >= 1u << 24) {
+		/* as few threads as have something to do in every step */
+		snprintf(key, sizeof(key), "saxpy.%s.launch.few", key_size);
+		r = launch(s, 8, size, key);
+	}
 	snprintf(key, sizeof(key), "saxpy.%s.launch", key_size);
-	snprintf(label, sizeof(label), "%s, launch of %u blocks, synchronise",
-		 size, s->blocks);
-	r = bench_latency(s->b, key, label, RUNS, by_launch, s);
+	if (!r)
+		r = launch(s, 1, size, key);
+	node.grid[0] = s->blocks;
 	if (!r)
 		r = bench_graph_make(s->b, &node, 1, true, &s->graph);
 	snprintf(key, sizeof(key), "saxpy.%s.graph", key_size);
@@ -103,8 +122,7 @@ static int verify(struct saxpy *s, float *host)
 static int saxpy_of(struct bench *b, unsigned n, const char *size,
 		    const char *key_size)
 {
-	struct saxpy s = { .b = b, .a = 1.0f, .n = n,
-			   .blocks = (n + THREADS - 1) / THREADS };
+	struct saxpy s = { .b = b, .a = 1.0f, .n = n };
 	struct cuda_calls *d = &b->cuda->d;
 	float *host = malloc(n * sizeof(*host));
 	int r = host ? bench_cuda_check(b, fill(&s, host), "memory") :
@@ -124,10 +142,29 @@ static int saxpy_of(struct bench *b, unsigned n, const char *size,
 	return r;
 }
 
+uint32_t bench_cuda_elements(struct bench *b)
+{
+	struct bench_cuda *c = b->cuda;
+	CUdeviceptr both;
+
+	for (uint32_t n = LARGE; !c->large; n /= 2)
+		if (n <= LARGE / 64)
+			c->large = n; /* and what is wrong will be told */
+		else if (!c->d.mem_alloc(&both, 8ull * n)) {
+			c->d.mem_free(both);
+			c->large = n;
+		}
+	return c->large;
+}
+
 /* The baseline of bench_tiles(): a section of its own, as it takes long. */
 int bench_cuda_large(struct bench *b)
 {
-	return saxpy_of(b, 128u << 20, "512 MiB", "512m");
+	uint32_t n = bench_cuda_elements(b);
+	char size[16];
+
+	snprintf(size, sizeof(size), "%u MiB", n >> 18);
+	return saxpy_of(b, n, size, "large");
 }
 
 int bench_cuda_saxpy(struct bench *b)

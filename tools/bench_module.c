@@ -21,6 +21,7 @@ const char live_source[] =
 	"{ (void)task; (void)args; return MK_OK; }\n"
 	"struct saxpy { struct mk_ref x, y; float a; uint32_t n;\n"
 	"		uint64_t offset; };\n"
+	BENCH_SAXPY_TYPES
 	"MK_HANDLER_BLOCK(bench_saxpy, struct saxpy)\n"
 	"{\n"
 	"	uint64_t bytes = (uint64_t)args->n * sizeof(float);\n"

@@ -22,7 +22,7 @@ static const struct bench_section {
 	{ "copy", "Copy 16 KiB in, launch, copy 16 KiB out, synchronise",
 	  NEEDS_DEVICE, bench_cuda_copy },
 	{ "saxpy", "saxpy, the usual way", NEEDS_DEVICE, bench_cuda_saxpy },
-	{ "tiles", "saxpy of 512 MiB, the usual way", NEEDS_DEVICE,
+	{ "tiles", "saxpy of large vectors, the usual way", NEEDS_DEVICE,
 	  bench_cuda_large },
 	{ "trip", "Resident: one slot, submit to answer", NEEDS_LIVE,
 	  bench_trip },

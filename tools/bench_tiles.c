@@ -5,33 +5,40 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench_cuda.h"
 #include "bench_vectors.h"
 
-#define ELEMENTS_CPU (8u << 20)   /* of x and of y: 32 MiB each */
-#define ELEMENTS_GPU (128u << 20) /* 512 MiB each */
+#define ELEMENTS_CPU (8u << 20) /* of x and of y: 32 MiB each */
 #define TILES_CPU 64u
-#define TILES_GPU 8192u
-#define RUNS 200u
+#define TILES_WARP 32768u
+#define TILES_BLOCK 4096u
+#define RUNS 2000u
+
+/* A tile begins at a multiple of 16 bytes. */
+#define BODY                                                                  \
+	"{\n"                                                                 \
+	"	uint64_t all = args->n / 4, tiles = mk_tiles(task);\n"        \
+	"	uint64_t from = all * mk_tile(task) / tiles * 4;\n"           \
+	"	uint64_t to = mk_tile(task) + 1 == tiles ? args->n :\n"       \
+	"		      all * (mk_tile(task) + 1) / tiles * 4;\n"       \
+	"	uint32_t n = (uint32_t)(to - from);\n"                        \
+	"	const float *x = (const float *)mk_read_at(task, args->x,\n"  \
+	"						   from * 4, n * 4ull);\n" \
+	"	float *y = (float *)mk_write_at(task, args->y, from * 4,\n"   \
+	"					n * 4ull), a = args->a;\n"    \
+	"	uint32_t first = mk_lane(task), lanes = mk_lanes(task);\n"    \
+	"	if (!x || !y)\n"                                              \
+	"		return mk_fail(task);\n"                              \
+	"	" BENCH_SAXPY_BODY                                            \
+	"	return MK_OK;\n"                                              \
+	"}\n"
 
 static const char source[] =
 	"#include <megakernel/handler.h>\n"
 	"struct saxpy { struct mk_ref x, y; float a; uint32_t n; };\n"
-	"MK_HANDLER_BLOCK(bench_tiles, struct saxpy)\n"
-	"{\n"
-	"	uint64_t all = args->n, tiles = mk_tiles(task);\n"
-	"	uint64_t from = all * mk_tile(task) / tiles;\n"
-	"	uint32_t n = (uint32_t)(all * (mk_tile(task) + 1) / tiles -\n"
-	"				from);\n"
-	"	const float *x = (const float *)mk_read_at(task, args->x,\n"
-	"						   from * 4, n * 4ull);\n"
-	"	float *y = (float *)mk_write_at(task, args->y, from * 4,\n"
-	"					n * 4ull), a = args->a;\n"
-	"	uint32_t first = mk_lane(task), lanes = mk_lanes(task);\n"
-	"	if (!x || !y)\n"
-	"		return mk_fail(task);\n"
-	"	" BENCH_SAXPY_BODY
-	"	return MK_OK;\n"
-	"}\n";
+	BENCH_SAXPY_TYPES
+	"MK_HANDLER(bench_tiles, struct saxpy)\n" BODY
+	"MK_HANDLER_BLOCK(bench_tiles_block, struct saxpy)\n" BODY;
 
 struct saxpy {
 	struct live l;
@@ -160,7 +167,8 @@ static void bandwidth(struct bench *b, uint32_t n)
 			    (double)row->p50_ns, "GB/s");
 }
 
-static int in_one_slot(struct bench *b, struct saxpy *s)
+static int in_one_slot(struct bench *b, struct saxpy *s, const char *handler,
+		       uint16_t tiles, const char *key)
 {
 	struct {
 		struct mk_ref x, y;
@@ -168,21 +176,18 @@ static int in_one_slot(struct bench *b, struct saxpy *s)
 		uint32_t n;
 	} args;
 	char label[BENCH_LABEL_BYTES];
-	uint16_t tiles = b->cuda ? TILES_GPU : TILES_CPU;
 
 	args.x = mk_buffer_ref(s->v.x);
 	args.y = mk_buffer_ref(s->v.y);
 	args.a = 1.0f;
 	args.n = s->v.n;
-	if (live_use(&s->l, b->ctx, "bench_tiles", &args, sizeof(args)))
+	if (live_use(&s->l, b->ctx, handler, &args, sizeof(args)))
 		return -1;
 	s->l.tiles = tiles;
-	snprintf(label, sizeof(label), "%u MiB, one slot of %u tiles",
-		 s->v.n >> 18, tiles);
-	if (bench_latency(b, "tiles.slot", label, RUNS, by_tiles, s))
-		return -1;
-	bandwidth(b, s->v.n);
-	return bench_vectors_verify(b, &s->v);
+	snprintf(label, sizeof(label), "%u MiB, one slot of %u%s tiles",
+		 s->v.n >> 18, tiles, !b->cuda ? "" :
+		 tiles == TILES_BLOCK ? " block-wide" : " warp-wide");
+	return bench_latency(b, key, label, RUNS, by_tiles, s);
 }
 
 static int slot(struct bench *b)
@@ -192,9 +197,19 @@ static int slot(struct bench *b)
 
 	if (r)
 		return r;
-	r = bench_vectors_open(b, &s.v, b->cuda ? ELEMENTS_GPU : ELEMENTS_CPU);
+	r = bench_vectors_open(b, &s.v, b->cuda ? bench_cuda_elements(b) :
+						  ELEMENTS_CPU);
 	if (!r)
-		r = in_one_slot(b, &s);
+		r = in_one_slot(b, &s, "bench_tiles",
+				b->cuda ? TILES_WARP : TILES_CPU,
+				"tiles.slot");
+	if (!r)
+		bandwidth(b, s.v.n);
+	if (!r && b->cuda)
+		r = in_one_slot(b, &s, "bench_tiles_block", TILES_BLOCK,
+				"tiles.slot.block");
+	if (!r)
+		r = bench_vectors_verify(b, &s.v);
 	r = live_close(&s.l) || r ? -1 : 0;
 	bench_vectors_close(b, &s.v);
 	return r;
