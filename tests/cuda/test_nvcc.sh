@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The kernel and the built-in handlers compile with nvcc, for the oldest
-# device that it knows and for a new one. Skipped, and says so, without nvcc.
+# device that it knows and for a new one; no function calls itself, by however
+# many steps, as the stack of such a kernel would be too small, without a word.
+# Skipped, and says so, without nvcc.
 #
 # ctest-timeout: 600
 # ctest-once
@@ -52,9 +54,29 @@ for arch in "$oldest" 90; do
 	"$nvcc" -arch="sm_$arch" -std=c++17 -cubin -o "$dir/main.cubin" \
 		-I"$tree/include" -I"$tree/src/engine/cuda" \
 		-I"$tree/handlers" -diag-suppress 177 --fmad=false \
-		-Werror all-warnings -Xptxas -v "$dir/main.cu" \
+		-Werror all-warnings -Xptxas -v --keep --keep-dir "$dir" \
+		"$dir/main.cu" \
 		>"$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
 	grep -E 'Used [0-9]+ registers' "$dir/log" | sed "s/^/sm_$arch: /"
+	# who calls whom
+	awk '
+	/^(\.[a-z]+ )*\.(func|entry)/ { opens = 1 }
+	opens && match($0, /[A-Za-z_$][A-Za-z0-9_$]*(\(|$)/) {
+		from = substr($0, RSTART)
+		sub(/\(.*/, "", from)
+		opens = 0
+	}
+	calls { gsub(/[ \t,;]/, ""); print from, $0; calls = 0 }
+	/call.uni/ { calls = 1 }
+	' "$dir/main.ptx" | sort -u >"$dir/calls"
+	grep -q 'mkd_kernel .*mkd_' "$dir/calls"
+	grep -q 'mkd_call_tiles' "$dir/calls"
+	tsort "$dir/calls" >"$dir/order" 2>"$dir/loops" || true
+	if [ -s "$dir/loops" ]; then
+		echo "functions call themselves:"
+		cat "$dir/loops"
+		exit 1
+	fi
 	# not one register spilled: the worker loop must stay in registers
 	if grep -A1 'properties for mkd_kernel' "$dir/log" |
 	   grep -vq ' 0 bytes spill' &&
