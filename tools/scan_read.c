@@ -12,8 +12,9 @@
 #define BATCH_MAX 32u /* files taken at once */
 #define PIPE_LOOK_MS 50
 /* A piece begins a chunk: at the most so many are needed for a part, whose
- * first line may begin before it, and one that takes what is behind it. */
-#define PART_CHUNKS (SCAN_PART / SCAN_READ + 2)
+ * first line may begin before it, and last one end with NUL, and one that takes
+ * what is behind it. */
+#define PART_CHUNKS (SCAN_PART / SCAN_READ + 3)
 #define ROOM_MIN 8192u /* a chunk with less than this left is full */
 
 /* ---- submitting -------------------------------------------------------- */
@@ -219,13 +220,18 @@ int64_t scan_read_at(int fd, unsigned char *at, uint32_t room, uint64_t offset)
 }
 
 /* How much to read at once: of a part up to the end of some blocks, as its
- * other readers do, and what belongs to it before it begins with that. */
+ * other readers do. */
 static uint32_t turn(const struct scan_source *from)
 {
-	uint32_t bytes = SCAN_READ;
+	return from->part ? SCAN_READ - (uint32_t)(from->position % SCAN_READ) :
+			    SCAN_READ;
+}
 
-	if (from->part)
-		bytes -= (uint32_t)(from->position % SCAN_READ);
+/* The same, and what belongs to a part before it begins with that. */
+static uint32_t first_turn(const struct scan_source *from)
+{
+	uint32_t bytes = turn(from);
+
 	if (from->position < from->begin && bytes + SCAN_READ < SCAN_TEXT)
 		bytes += SCAN_READ;
 	return bytes;
@@ -238,10 +244,10 @@ void scan_settle(struct scan_track *t, int error)
 	mk_store_release(&t->ended, 1);
 }
 
-/* Where there is no newline a NUL will do: binary files may have gigabytes of
- * them. */
-uint32_t scan_whole_lines(const struct scan *s, const unsigned char *text,
-			  uint32_t bytes)
+/* Bytes up to and with the last newline. Where there is none a NUL will do, if
+ * it ends lines: binary files may have gigabytes of them. */
+static uint32_t whole_lines(const struct scan *s, const unsigned char *text,
+			    uint32_t bytes)
 {
 	const unsigned char *end = memrchr(text, '\n', bytes);
 
@@ -306,7 +312,7 @@ static int long_line(struct scan_reader *r, struct scan_source *from)
 			return e ? e : -ECANCELED;
 		end = is_enough(from) ? 1 : fill(from, c->text + have,
 						 turn(from), &part);
-		whole = scan_whole_lines(s, c->text + have, part);
+		whole = whole_lines(s, c->text + have, part);
 		whole += whole ? have : 0;
 	}
 	from->got = 0;
@@ -354,17 +360,22 @@ void scan_stream(struct scan_reader *r, struct scan_source *from)
 
 	while (!end && !is_enough(from) && !crew_stopped(&s->crew)) {
 		unsigned char *text = s->chunk[r->chunk].text;
-		uint32_t whole = scan_whole_lines(s, text, from->got);
+		uint32_t whole = whole_lines(s, text, from->got), more;
 
 		if (whole) {
 			end = pass_on(r, from, whole);
 			text = s->chunk[r->chunk].text;
 		}
-		if (end || from->position >= from->limit)
+		if (end)
 			break;
-		if (from->got + turn(from) < SCAN_TEXT)
-			end = fill(from, text, from->got + turn(from),
-				   &from->got);
+		if (from->position >= from->limit) {
+			if (!whole)
+				break;
+			continue; /* a NUL behind the newline is an end, too */
+		}
+		more = from->got ? turn(from) : first_turn(from);
+		if (from->got + more < SCAN_TEXT)
+			end = fill(from, text, from->got + more, &from->got);
 		else
 			end = long_line(r, from);
 	}

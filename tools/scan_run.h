@@ -249,9 +249,6 @@ bool scan_has_room(struct scan_reader *r);
  * a negated errno. */
 int64_t scan_read_at(int fd, unsigned char *at, uint32_t room,
 		     uint64_t offset);
-/* Bytes up to and with the last newline, or else NUL if that ends lines. */
-uint32_t scan_whole_lines(const struct scan *s, const unsigned char *text,
-			  uint32_t bytes);
 
 /* Submit a chunk from its `next` on; -EAGAIN: the ring is full. */
 int scan_submit(struct scan *s, uint32_t chunk);

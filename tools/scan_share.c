@@ -130,31 +130,30 @@ static int has_end(const struct scan_source *from, unsigned char *text)
 }
 
 /*
- * Find where the lines of a part begin, which is where the part before it has
- * left off: scan_stream() passes lines on up to the last newline of what it
- * has read or, where there is none, the last NUL.
+ * Find where the lines of a part begin: behind the last newline before it, or
+ * NUL if that ends lines, up to which scan_stream() passes on what it has read.
  *
  * 1; 0: no line ends in it; or a negated errno. With a line that is longer
  * than all of a part, only who has its end goes back to its beginning.
  */
 static int find_begin(struct scan_source *from, unsigned char *text)
 {
-	uint64_t at = from->begin - LOOK;
-	int64_t n = scan_read_at(from->fd, text, LOOK, at);
-	const unsigned char *newline = n > 0 ? memrchr(text, '\n', (size_t)n) :
-					       NULL;
-	uint32_t end = newline ? (uint32_t)(newline + 1 - text) : 0;
+	static const uint32_t most[] = { LOOK, SCAN_READ };
+	uint64_t at = from->begin;
+	uint32_t end = 0;
+	int64_t n = 0;
 
-	if (n >= 0 && !end) {
-		at = from->begin - SCAN_READ;
-		n = scan_read_at(from->fd, text, SCAN_READ, at);
+	for (unsigned i = 0; n >= 0 && !end && i < 2; i++) {
+		at = from->begin - most[i];
+		n = scan_read_at(from->fd, text, most[i], at);
 		if (n > 0)
-			end = scan_whole_lines(from->scan, text, (uint32_t)n);
+			end = last_end(from->scan, text, (uint32_t)n);
 	}
-	if (n >= 0 && !end)
+	if (n >= 0 && !end) {
 		n = has_end(from, text);
-	if (!n && !end)
-		return 0;
+		if (!n)
+			return 0;
+	}
 	while (n >= 0 && !end && at) {
 		at -= SCAN_READ;
 		n = scan_read_at(from->fd, text, SCAN_READ, at);

@@ -14,9 +14,10 @@ mkdir text long zeros mixed
 for at in 0 1 5 6 7 196608 300000; do
 	awk -v n=$((part + at)) 'BEGIN {
 		for (i = 0; i < n / 16; i++)
-			printf "%08d needle\n", i
+			printf "%08d need%s\n", i, i % 9 ? "--" : "le"
 		for (i = 0; i < 250000; i++)
-			printf "%d needle%s", i, i % 5 ? " " : "\n"
+			printf "%d need%s%s", i, i % 9 ? "--" : "le",
+				i % 5 ? " " : "\n"
 		printf "needle"
 	}' | tail -c +$((at % 16 + 1)) > text/n$at
 done
@@ -33,7 +34,7 @@ head -c $((3 * part + 1)) text/n1 > text/more
 awk 'BEGIN {
 	for (i = 0; i < 9; i++) {
 		for (j = 0; j < 20000 + 40000 * (i % 4); j++)
-			printf "%d needle,", j
+			printf "%d need%s,", j, j % 9 ? "--" : "le"
 		printf "\nneedle\n\n"
 	}
 	for (j = 0; j < 120000; j++)
@@ -52,14 +53,20 @@ head -c 3000000 /dev/zero > zeros/zeros
 for seed in 1 2 3; do
 	awk -v seed=$seed 'BEGIN {
 		srand(seed)
+		ORS = ""
+		for (x = "x"; length(x) < 800000;)
+			x = x x
 		while (n < 4000000) {
 			gap = int(exp(rand() * 13.5))
-			x = sprintf("%*s", gap, "")
-			gsub(/ /, "x", x)
 			n += gap + 7
-			printf "%sneedle%s", x, rand() < 0.5 ? "\n" : "@"
+			print substr(x, 1, gap) "needle" \
+				(rand() < 0.5 ? "\n" : "@")
 		}
 	}' | tr '@' '\000' > mixed/$seed
+done
+
+for file in long/lines zeros/all mixed/1 mixed/2 mixed/3; do
+	[ "$(wc -c < $file)" -gt $((4 * part)) ] || fail "$file is too small"
 done
 
 compare -F needle text
