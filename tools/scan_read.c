@@ -361,20 +361,21 @@ void scan_stream(struct scan_reader *r, struct scan_source *from)
 	while (!end && !is_enough(from) && !crew_stopped(&s->crew)) {
 		unsigned char *text = s->chunk[r->chunk].text;
 		uint32_t whole = whole_lines(s, text, from->got), more;
+		bool fits;
 
 		if (whole) {
 			end = pass_on(r, from, whole);
 			text = s->chunk[r->chunk].text;
 		}
+		more = from->got ? turn(from) : first_turn(from);
+		fits = from->got + more < SCAN_TEXT;
 		if (end)
 			break;
-		if (from->position >= from->limit) {
-			if (!whole)
-				break;
+		if (whole && (!fits || from->position >= from->limit))
 			continue; /* a NUL behind the newline is an end, too */
-		}
-		more = from->got ? turn(from) : first_turn(from);
-		if (from->got + more < SCAN_TEXT)
+		if (from->position >= from->limit)
+			break;
+		if (fits)
 			end = fill(from, text, from->got + more, &from->got);
 		else
 			end = long_line(r, from);
