@@ -13,7 +13,7 @@
 /* Flags that make no difference to a slot that has nothing beside the ring;
  * the counters that the others speak of are of no buffer. */
 #define FLAGS (MK_SLOT_DEADLINE | MK_SLOT_IDEMPOTENT)
-#define COUNTERS (MK_SLOT_WAIT | MK_SLOT_RAISE)
+#define COUNTERS (MK_SLOT_WAIT | MK_SLOT_RAISE | MK_SLOT_AFTER)
 
 static const uint64_t no_args[6];
 static bool flows; /* the engine serves tiles and counters */
