@@ -4,6 +4,7 @@
  * what nvcc takes, NVRTC need not.
  *
  * ctest-timeout: 600
+ * ctest-once
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -303,8 +303,16 @@ static void test_stuck(void **state)
 	assert_int_equal(mk_dispatch(*state, &p, &in, &out), 1);
 	expect_ending(&out, 0, MK_STATE_DONE, 0, 0);
 	mk_dispatch_output_free(&out);
-	assert_ok(mk_ctx_info(*state, &info));
-	assert_true(info.queues <= 4);
+	/* each dispatch gives back those that have ended; a queue whose worker
+	 * has not looked up yet is left to the next */
+	for (unsigned i = 0;; i++) {
+		assert_ok(mk_ctx_info(*state, &info));
+		if (info.queues <= 4)
+			break;
+		assert_true(i < 1000);
+		assert_int_equal(mk_dispatch(*state, &p, &in, &out), 1);
+		mk_dispatch_output_free(&out);
+	}
 	buffers_free(&b);
 }
 

@@ -5,6 +5,12 @@
 # ctest-timeout: 300
 . "$(dirname "$0")/lib.sh"
 . "$here/scan.sh"
+case ${MEGAKERNEL_SANITIZE:-} in
+*thread*)
+	echo "skipped: the threads are those of tools/scan, and ten times slower"
+	exit 77
+	;;
+esac
 cd "$work" || exit 1
 : > input
 

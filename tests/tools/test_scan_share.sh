@@ -88,9 +88,13 @@ mk scan --stats --readers 1 -F needle text > /dev/null 2> err
 
 # What is no text for grep begins where its buffer ends; one reader alone has
 # our own borders.
-for args in '-F needle' '-a -F needle' '-c -F needle' '-c -a -F needle' \
+# Threads that are looked at take ten times as long.
+few=
+case ${MEGAKERNEL_SANITIZE:-} in *thread*) few=yes ;; esac
+for args in '-F needle' '-c -a -F needle' '-a -F needle' '-c -F needle' \
 	'-I -F needle' '-a -E ^x*needle'; do
-	for tree in text long zeros mixed; do
+	for tree in mixed text long zeros; do
+		[ -z "$few" ] || [ $tree = mixed ] || continue
 		# shellcheck disable=SC2086 # a list of options
 		mk scan --readers 1 $args $tree > want 2> want.err
 		for readers in 2 5; do
