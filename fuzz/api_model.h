@@ -14,6 +14,7 @@
 
 #include <megakernel.h>
 
+#include "input.h"
 #include "require.h"
 
 #define QUEUES 3u
@@ -70,17 +71,6 @@ static unsigned runs, quiesced;
 static uint64_t serial, shared_used, ran;
 static struct model_queue queues[QUEUES];
 static struct model_buffer buffers[BUFFERS];
-
-static const uint8_t *input;
-static size_t input_left;
-
-static unsigned take(void)
-{
-	if (!input_left)
-		return 0;
-	input_left--;
-	return *input++;
-}
 
 static struct model_slot *slot_at(struct model_queue *m, uint64_t ticket)
 {

@@ -20,6 +20,7 @@
 #include <megakernel.h>
 #include <megakernel/handler.h>
 
+#include "input.h"
 #include "require.h"
 
 #define QUEUES 2u
@@ -155,17 +156,6 @@ static struct word words[WORDS];
 static struct mk_batch *batches[BATCHES];
 static unsigned batch_count;
 static uint64_t published[QUEUES];
-
-static const uint8_t *input;
-static size_t input_left;
-
-static unsigned take(void)
-{
-	if (!input_left)
-		return 0;
-	input_left--;
-	return *input++;
-}
 
 /* ---- answers ------------------------------------------------------------ */
 

@@ -295,38 +295,40 @@ int chaos_strike(struct chaos *c, int pid, int number, struct chaos_blow *out)
 	return kill(pid, number) ? -errno : 0;
 }
 
-static bool by_signal(struct chaos *c, enum chaos_kind kind, int number)
+/* The same for the worker process of the moment, whichever that is. Its pid;
+ * 0: there is none, which was told. */
+static int strike_any(struct chaos *c, enum chaos_kind kind, int number,
+		      struct chaos_blow *out)
 {
-	struct chaos_blow blow;
 	int pid, r;
 
 	do {
 		pid = chaos_worker(c);
-		r = pid ? chaos_strike(c, pid, number, &blow) : -ECHILD;
+		r = pid ? chaos_strike(c, pid, number, out) : -ECHILD;
 	} while (r == -ESRCH);
 	if (!r)
-		return chaos_await_loss(c, kind, blow.at_ns,
-					blow.before.losses);
+		return pid;
 	chaos_complain(c, "no worker process to %s: %s",
 		       chaos_kinds[kind].name, strerror(-r));
-	return false;
+	return 0;
+}
+
+static bool by_signal(struct chaos *c, enum chaos_kind kind, int number)
+{
+	struct chaos_blow blow;
+
+	return strike_any(c, kind, number, &blow) &&
+	       chaos_await_loss(c, kind, blow.at_ns, blow.before.losses);
 }
 
 /* Stopped, and on its way again well before it is taken for hung. */
 static bool stall(struct chaos *c)
 {
 	struct chaos_blow blow;
-	int pid, r;
+	int pid = strike_any(c, CHAOS_STALL, SIGSTOP, &blow);
 
-	do {
-		pid = chaos_worker(c);
-		r = pid ? chaos_strike(c, pid, SIGSTOP, &blow) : -ECHILD;
-	} while (r == -ESRCH);
-	if (r) {
-		chaos_complain(c, "no worker process to stop: %s",
-			       strerror(-r));
+	if (!pid)
 		return false;
-	}
 	nap(c->o->hang_ns / 8 < 900000000u ? c->o->hang_ns / 8 : 900000000u);
 	kill(pid, SIGCONT);
 	if (!chaos_probe(c, mk_deadline_after(BOUND_NS))) {
