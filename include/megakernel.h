@@ -139,7 +139,7 @@ struct mk_ctx_params {
 	uint64_t idle_ns;       /* a worker with no work spins this long, then
 				 * sleeps; 0: 50 us */
 	uint64_t command_ns;    /* the worker process answers a command within
-				 * this; 0: 30 s */
+				 * this, or is replaced; 0: 30 s */
 	const char *cache_dir;  /* compiled modules; NULL:
 				 * $XDG_CACHE_HOME/megakernel */
 	const char *worker_path; /* NULL: $MEGAKERNEL_WORKER, else beside the

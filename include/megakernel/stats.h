@@ -46,7 +46,8 @@ struct mk_ctx_stats {
 	/* what was lost, and what became of it */
 	uint64_t losses;      /* of device or worker process; by cause: */
 	uint64_t crashes;     /* a handler crashed */
-	uint64_t hangs;       /* a slot made no progress */
+	uint64_t hangs;       /* a slot made no progress, or the process did
+			       * not answer a command */
 	uint64_t deaths;      /* anything else: killed, device error, ... */
 	uint64_t restarts_failed; /* tries */
 	uint64_t replayed;    /* slots in flight that were left to run: not
@@ -59,8 +60,9 @@ struct mk_ctx_stats {
 	uint64_t poisoned;    /* -MK_EPOISON */
 	uint64_t lost_ns;     /* CLOCK_MONOTONIC when the last loss was
 			       * noticed; 0: there was none */
-	uint64_t hung_ns;     /* CLOCK_MONOTONIC when a slot was last found to
-			       * make no progress; 0: there was none */
+	uint64_t hung_ns;     /* CLOCK_MONOTONIC when a slot, or a process that
+			       * a command waits for, was last found to make
+			       * no progress; 0: there was none */
 	uint64_t recovered_ns; /* when the last loss was over, if it is */
 	uint64_t recovery_last_ns; /* from noticing to being over */
 	uint64_t recovery_max_ns;

@@ -15,6 +15,8 @@
 #include "buffer/buffer.h"
 #include "context/evidence.h"
 #include "context/keeper.h"
+#include "context/loss.h"
+#include "context/quiesce.h"
 #include "context/region.h"
 #include "dispatch/dispatcher.h"
 #include "module/builtin.h"
@@ -334,6 +336,18 @@ static void proxy_dying(void *arg)
 	mk_store_relaxed(&ctx->counts.dying_ns, mk_now_ns());
 }
 
+/* What stood still when it was found to be stopped, or silent; it is about to
+ * be killed for that. No slot is to blame. */
+static void proxy_hung(void *arg, const struct mk_error *why,
+		       uint64_t noticed_ns)
+{
+	struct mk_ctx *ctx = arg;
+
+	mk_store_relaxed(&ctx->counts.hung_ns, noticed_ns);
+	mk_loss_blame(ctx, MK_NO_QUEUE, 0, MK_EHUNG);
+	mk_evidence_take(ctx, why);
+}
+
 static void proxy_starting(void *arg, struct mk_engine *e)
 {
 	struct mk_ctx *ctx = arg;
@@ -364,6 +378,9 @@ int mk_ctx_start(struct mk_ctx *ctx)
 			.commands = &ctx->commands,
 			.lost = proxy_lost,
 			.dying = proxy_dying,
+			.hang_ns = ctx->hang_ns,
+			.grace_ns = ctx->grace_ns,
+			.hung = proxy_hung,
 			.starting = proxy_starting,
 			.arg = ctx,
 		};
@@ -567,9 +584,7 @@ int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 	if (ctx->isolation == MK_ISOLATION_PROCESS &&
 	    mk_load_acquire(&ctx->lost))
 		mk_ctx_drop_engine(ctx);
-	/* a paused engine could not end what is queued */
-	if (ctx->quiesced && ctx->engine && !ctx->ops->resume(ctx->engine))
-		ctx->quiesced = 0;
+	mk_quiesce_end(ctx, mk_time_left(deadline));
 	stop_queues(ctx, deadline);
 	/* a slot that still runs has had its time */
 	if (ctx->isolation == MK_ISOLATION_PROCESS && unanswered(ctx))
@@ -690,41 +705,6 @@ int mk_ctx_stats(struct mk_ctx *ctx, struct mk_ctx_stats *out)
 	out->commands = mk_load_relaxed(&ctx->commands);
 	loss_stats(&ctx->counts, out);
 	return 0;
-}
-
-int mk_ctx_quiesce(struct mk_ctx *ctx, uint64_t timeout_ns)
-{
-	uint64_t deadline = mk_deadline_after(timeout_ns);
-	int r;
-
-	if (!ctx)
-		return mk_error_null("mk_ctx_quiesce", "ctx");
-	r = mk_ctx_lock_until(ctx, deadline, "mk_ctx_quiesce");
-	if (r)
-		return r;
-	r = mk_ctx_check(ctx, "mk_ctx_quiesce");
-	if (!r && !ctx->quiesced)
-		r = ctx->ops->pause(ctx->engine, mk_time_left(deadline));
-	if (!r)
-		ctx->quiesced++;
-	pthread_mutex_unlock(&ctx->lock);
-	return r;
-}
-
-int mk_ctx_resume(struct mk_ctx *ctx)
-{
-	int r = 0;
-
-	if (!ctx)
-		return mk_error_null("mk_ctx_resume", "ctx");
-	pthread_mutex_lock(&ctx->lock);
-	if (!ctx->quiesced)
-		r = mk_error_set(-EALREADY, 0, "mk_ctx_resume",
-				 "the context is not quiesced");
-	else if (!--ctx->quiesced && !mk_load_acquire(&ctx->lost))
-		r = ctx->ops->resume(ctx->engine);
-	pthread_mutex_unlock(&ctx->lock);
-	return r;
 }
 
 void mk_ctx_handler_name(struct mk_ctx *ctx, uint32_t opcode,

@@ -375,6 +375,7 @@ int mk_ctx_recover_locked(struct mk_ctx *ctx, uint64_t timeout_ns)
 		pthread_mutex_unlock(&ctx->error_lock);
 		if (same)
 			mk_loss_take(ctx, &why);
+		mk_evidence_next(ctx);
 		mk_add_relaxed(&ctx->counts.restarts_failed, 1);
 		return r;
 	}

@@ -19,10 +19,13 @@
 #include "worker/watch.h"
 
 #define NS_PER_S 1000000000ull
+#define NS_PER_MS 1000000u
 /* An answer may take this much longer than what the command waits for. */
 #define ANSWER_MARGIN_NS (5 * NS_PER_S)
 /* The same for the process to end once its engine has. */
 #define EXIT_MARGIN_NS NS_PER_S
+/* A stopped process is looked for so often in hang_ns: every 5 %. */
+#define LOOKS 20u
 /* Between a broken socket and the watcher's word on why. */
 #define REASON_NS (3 * NS_PER_S)
 
@@ -31,8 +34,11 @@ struct mk_proxy {
 	struct mk_watch *watch;
 	struct mk_pulse *pulse; /* NULL: the watch alone will notice */
 	void (*dying)(void *arg);
+	void (*hung)(void *arg, const struct mk_error *why, uint64_t ns);
 	void *arg;
 	uint64_t command_ns;
+	uint64_t hang_ns, grace_ns; /* 0: nothing is killed for silence */
+	uint64_t stopped; /* since when it is seen stopped; 0: it is not */
 	uint64_t *commands;
 	uint64_t sequence;
 	bool answered; /* the last command's result is the worker's own */
@@ -100,6 +106,79 @@ static int command_failed(struct mk_proxy *p, int err)
 	}
 }
 
+/* ---- one that is silent ------------------------------------------------ */
+
+static void judge_silent(struct mk_proxy *p, const char *how, uint64_t ns,
+			 uint64_t noticed)
+{
+	struct mk_error why = { .code = -MK_EDEVLOST, .operation = "worker" };
+
+	snprintf(why.text, sizeof(why.text),
+		 "the worker process %d %s for %" PRIu64 " ms while %s waited "
+		 "for it, and was killed",
+		 (int)mk_watch_pid(p->watch), how, ns / NS_PER_MS, op_name(p));
+	if (p->hung)
+		p->hung(p->arg, &why, noticed);
+	mk_watch_kill(p->watch, &why);
+}
+
+/*
+ * It is what the system says: however busy the machine is, a process that only
+ * waits for its core is not stopped.
+ */
+static bool stopped_too_long(struct mk_proxy *p)
+{
+	uint64_t now = mk_now_ns();
+
+	if (!mk_watch_stopped(p->watch)) {
+		p->stopped = 0;
+		return false;
+	}
+	if (!p->stopped)
+		p->stopped = now;
+	return now - p->stopped >= p->hang_ns &&
+	       now - p->stopped - p->hang_ns >= p->grace_ns;
+}
+
+/* mk_channel_recv(), which ends early if the process is stopped too long. */
+static int hear(struct mk_proxy *p, struct mk_packet *packet,
+		uint64_t deadline)
+{
+	uint64_t look = p->hang_ns / LOOKS + 1, until;
+	int err;
+
+	for (;;) {
+		until = p->hang_ns ? mk_deadline_after(look) : deadline;
+		if (until > deadline)
+			until = deadline;
+		err = mk_channel_recv(mk_watch_sock(p->watch), packet, until);
+		if (err != -ETIME)
+			return err;
+		if (p->hang_ns && stopped_too_long(p)) {
+			judge_silent(p, "was stopped", mk_now_ns() - p->stopped,
+				     p->stopped + p->hang_ns);
+			return -EPIPE;
+		}
+		if (until == deadline)
+			return err;
+	}
+}
+
+/* No answer within command_ns: whatever it does, it is of no use any more. If
+ * it is stopped, another can carry the command out. */
+static int never_answered(struct mk_proxy *p)
+{
+	struct mk_error e = *mk_error_last();
+	bool stopped = mk_watch_stopped(p->watch);
+	uint64_t now = mk_now_ns();
+
+	judge_silent(p, stopped ? "was stopped" : "was silent", p->command_ns,
+		     now);
+	return stopped ? command_lost(p) : mk_error_copy(&e);
+}
+
+/* ---- the answer -------------------------------------------------------- */
+
 /* The answer to p->request, past late answers to earlier ones. */
 static int await_answer(struct mk_proxy *p, uint32_t max, uint64_t deadline)
 {
@@ -108,8 +187,7 @@ static int await_answer(struct mk_proxy *p, uint32_t max, uint64_t deadline)
 	int err;
 
 	do {
-		err = mk_channel_recv(mk_watch_sock(p->watch), &packet,
-				      deadline);
+		err = hear(p, &packet, deadline);
 		if (err)
 			return command_failed(p, err);
 		if (packet.fd_count || packet.fds_lost) {
@@ -165,12 +243,17 @@ static int command(struct mk_proxy *p, const struct command *c)
 					     UINT64_MAX : c->wait_ns + margin);
 	mk_message_seal(&p->request, c->op, c->fd >= 0, c->count);
 	p->answered = false;
+	p->stopped = 0;
 	if (mk_watch_gone(p->watch, &why))
 		return mk_error_copy(&why);
 	err = send_request(p, c->fd, deadline);
 	if (err)
 		return command_failed(p, err);
-	return await_answer(p, c->max, deadline);
+	err = await_answer(p, c->max, deadline);
+	if (err == -ETIME && !p->answered && p->hang_ns &&
+	    margin == p->command_ns)
+		return never_answered(p);
+	return err;
 }
 
 /* A command about something that has a number. */
@@ -233,7 +316,6 @@ static void watch_pulse(struct mk_proxy *p,
 	struct mk_context_block *block = (void *)region->base;
 
 	p->dying = params->dying;
-	p->arg = params->arg;
 	p->pulse = mk_pulse_watch(&block->pulse, proxy_dying, p);
 }
 
@@ -254,6 +336,10 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 				    "no memory for %zu bytes", sizeof(*p));
 	p->command_ns = params->command_ns;
 	p->commands = params->commands;
+	p->hang_ns = params->hang_ns == UINT64_MAX ? 0 : params->hang_ns;
+	p->grace_ns = params->grace_ns;
+	p->hung = params->hung;
+	p->arg = params->arg;
 	err = mk_watch_start(path, params->lost, params->arg, &p->watch);
 	if (err) {
 		free(p);

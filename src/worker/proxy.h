@@ -23,6 +23,14 @@ struct mk_proxy_params {
 	 * is gone; perhaps not at all. From a thread of its own, under the
 	 * same terms. May be NULL. */
 	void (*dying)(void *arg);
+	/* A process that is stopped (SIGSTOP) for hang_ns while a command waits
+	 * for its answer is killed grace_ns later, and so is one that answers
+	 * none within command_ns. hang_ns 0 or UINT64_MAX: neither. */
+	uint64_t hang_ns, grace_ns;
+	/* Called before that, from the thread that waits, with when it was
+	 * noticed; lost() follows. It must not call back. May be NULL. */
+	void (*hung)(void *arg, const struct mk_error *why,
+		     uint64_t noticed_ns);
 	/* Called as soon as there is a process that mk_proxy_condemn() can
 	 * end, and with NULL before it is gone again if opening fails; may be
 	 * NULL. */
@@ -56,7 +64,8 @@ void mk_proxy_kill(struct mk_engine *e);
  * is not called once it has begun, and not running when it returns.
  *
  * -ETIME of a command: the worker gave no answer in time. A command that it
- * had not begun by then is never carried out.
+ * had not begun by then is never carried out. -MK_EDEVLOST: it is gone, or was
+ * found stopped and killed for that; see mk_proxy_params.
  */
 extern const struct mk_engine_ops mk_engine_proxy;
 

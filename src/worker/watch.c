@@ -99,16 +99,17 @@ static void explain(struct mk_watch *w, const siginfo_t *info, bool known)
 	}
 }
 
-static int wait_child(const struct mk_watch *w, siginfo_t *info)
+/* What there is to be told of it, without waiting. */
+static int wait_child(const struct mk_watch *w, siginfo_t *info, int options)
 {
 	int r = -1;
 
 	errno = EINVAL;
 	memset(info, 0, sizeof(*info));
 	if (w->pidfd >= 0)
-		r = waitid(WAIT_PIDFD, (id_t)w->pidfd, info, WEXITED | WNOHANG);
+		r = waitid(WAIT_PIDFD, (id_t)w->pidfd, info, options | WNOHANG);
 	if (r < 0 && errno == EINVAL) /* no descriptor, or Linux 5.3 */
-		r = waitid(P_PID, (id_t)w->pid, info, WEXITED | WNOHANG);
+		r = waitid(P_PID, (id_t)w->pid, info, options | WNOHANG);
 	return r < 0 ? -errno : 0;
 }
 
@@ -123,7 +124,7 @@ static bool reap(struct mk_watch *w, bool *report)
 	int r;
 
 	pthread_mutex_lock(&w->lock);
-	r = wait_child(w, &info);
+	r = wait_child(w, &info, WEXITED);
 	if (r == -ECHILD || (!r && info.si_pid)) {
 		explain(w, &info, !r);
 		w->gone = true;
@@ -361,6 +362,18 @@ bool mk_watch_wait(struct mk_watch *w, uint64_t deadline_ns,
 bool mk_watch_gone(struct mk_watch *w, struct mk_error *why)
 {
 	return mk_watch_wait(w, 0, why);
+}
+
+bool mk_watch_stopped(struct mk_watch *w)
+{
+	siginfo_t info;
+	bool stopped;
+
+	pthread_mutex_lock(&w->lock);
+	stopped = !w->gone && !wait_child(w, &info, WSTOPPED | WNOWAIT) &&
+		  info.si_pid;
+	pthread_mutex_unlock(&w->lock);
+	return stopped;
 }
 
 void mk_watch_kill(struct mk_watch *w, const struct mk_error *verdict)

@@ -40,6 +40,10 @@ bool mk_watch_gone(struct mk_watch *w, struct mk_error *why);
 bool mk_watch_wait(struct mk_watch *w, uint64_t deadline_ns,
 		   struct mk_error *why);
 
+/* Is the process stopped, as SIGSTOP does? Not told of one whose stop somebody
+ * else in this process waits for. */
+bool mk_watch_stopped(struct mk_watch *w);
+
 /* SIGKILL. `verdict`, if not NULL, is why, and what lost() will tell. */
 void mk_watch_kill(struct mk_watch *w, const struct mk_error *verdict);
 

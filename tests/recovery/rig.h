@@ -164,6 +164,25 @@ static inline void rig_await_word(struct mk_queue *q, uint32_t word,
 	}
 }
 
+/* Stop the process; a signal takes its time. */
+static inline void rig_stop(pid_t pid)
+{
+	uint64_t end = support_now() + SUPPORT_NS;
+	char path[64], line[512], *at = NULL;
+	FILE *f;
+
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	do {
+		assert_true(support_now() < end);
+		support_sleep(SUPPORT_MS);
+		f = fopen(path, "re");
+		assert_non_null(f);
+		at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+		fclose(f);
+	} while (!at || at[2] != 'T');
+}
+
 /* Wait until so many losses are over. */
 static inline struct mk_ctx_stats rig_await_restarts(struct mk_ctx *ctx,
 						     uint64_t n)

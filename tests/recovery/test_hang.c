@@ -138,24 +138,6 @@ static void progress(void **state)
 	support_ctx_end(ctx);
 }
 
-/* A signal takes its time. */
-static void await_stop(pid_t pid)
-{
-	uint64_t end = support_now() + SUPPORT_NS;
-	char path[64], line[512], *at = NULL;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	do {
-		assert_true(support_now() < end);
-		support_sleep(SUPPORT_MS);
-		f = fopen(path, "re");
-		assert_non_null(f);
-		at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
-		fclose(f);
-	} while (!at || at[2] != 'T');
-}
-
 /* A process that is stopped names nothing: its queue stands still. */
 static void stopped(void **state)
 {
@@ -166,8 +148,7 @@ static void stopped(void **state)
 	(void)state;
 	support_submit(q, MK_OP_NOP, 1, NULL, 0);
 	assert_int_equal(support_reap(q).result, 0);
-	assert_int_equal(kill(pid, SIGSTOP), 0);
-	await_stop(pid);
+	rig_stop(pid);
 	for (uint64_t i = 0; i < 10; i++) {
 		struct mk_op_word w = { .word = 0, .operand = 1 };
 

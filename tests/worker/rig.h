@@ -160,6 +160,8 @@ struct rig {
 	struct mk_engine *engine;
 	int fds, threads; /* before */
 	uint64_t commands;
+	uint64_t hang_ns; /* for rig_open() */
+	int hung;
 	pthread_mutex_t lock;
 	pthread_cond_t told;
 	int losses;
@@ -175,6 +177,16 @@ static void on_lost(void *arg, const struct mk_error *why)
 	rig->why = *why;
 	pthread_cond_broadcast(&rig->told);
 	pthread_mutex_unlock(&rig->lock);
+}
+
+/* From the thread that gives the command. */
+static void on_hung(void *arg, const struct mk_error *why, uint64_t noticed_ns)
+{
+	struct rig *rig = arg;
+
+	assert_int_equal(why->code, -MK_EDEVLOST);
+	assert_true(noticed_ns > 0 && noticed_ns <= mk_now_ns());
+	rig->hung++;
 }
 
 static void rig_init(struct rig *rig)
@@ -195,6 +207,8 @@ static int rig_open(struct rig *rig, const char *mode, uint64_t command_ns)
 		.command_ns = command_ns,
 		.commands = &rig->commands,
 		.lost = on_lost,
+		.hung = on_hung,
+		.hang_ns = rig->hang_ns,
 		.arg = rig,
 	};
 	struct mk_engine_config config;

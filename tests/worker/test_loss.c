@@ -188,6 +188,45 @@ static void test_stopped(void **state)
 	rig_fini(&rig, 0);
 }
 
+/* Of no use any more: another takes its place. */
+static void test_silent(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig);
+	rig.hang_ns = LONG_NS;
+	assert_int_equal(rig_open(&rig, "serve", 2 * NS_PER_S), 0);
+	assert_int_equal(order(&rig, STUB_HANG), -ETIME);
+	assert_non_null(strstr(mk_error_last()->text, "command_ns"));
+	assert_int_equal(rig.hung, 1);
+	rig_await_loss(&rig);
+	assert_non_null(strstr(rig.why.text, "was silent for 2000 ms while "
+			       "module_close waited"));
+	assert_int_equal(order(&rig, STUB_OK), -MK_EDEVLOST);
+	rig_close(&rig, 1);
+}
+
+/* The same, but the next one can do what it was told to. */
+static void test_silent_stopped(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	for (int early = 0; early < 2; early++) {
+		rig_init(&rig);
+		rig.hang_ns = early ? NS_PER_S / 20 : LONG_NS;
+		assert_int_equal(rig_open(&rig, "serve",
+					  early ? LONG_NS : 2 * NS_PER_S), 0);
+		kill(mk_proxy_pid(rig.engine), SIGSTOP);
+		assert_int_equal(order(&rig, STUB_OK), -MK_EDEVLOST);
+		assert_int_equal(rig.hung, 1);
+		rig_await_loss(&rig);
+		assert_non_null(strstr(rig.why.text, "was stopped for"));
+		rig_close(&rig, 1);
+	}
+}
+
 /* Closed while a command hangs in the engine. */
 static void test_close_hung(void **state)
 {
@@ -598,6 +637,8 @@ int main(void)
 		cmocka_unit_test(test_reaped_by_others),
 		cmocka_unit_test(test_time_out),
 		cmocka_unit_test(test_stopped),
+		cmocka_unit_test(test_silent),
+		cmocka_unit_test(test_silent_stopped),
 		cmocka_unit_test(test_close_hung),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_lies_text),
