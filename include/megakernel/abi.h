@@ -187,6 +187,17 @@ struct mk_ref {
 #define MK_RAISE_MAX 7u           /* counters that a slot may raise */
 
 /*
+ * mk_wire_ext.begun: MK_BEGUN and the lap mark of a ticket. With MK_BEGUN_WAITS
+ * the slot waits for a counter again, in mk_await(), and nothing else of it is
+ * left that could run: `wait_value` and `wait_word` are the device's by then
+ * and say for what, mk_wire_completion.value of the slot in which buffer.
+ * MK_BEGUN_STEP is added for each such wait, so that two looks can tell.
+ */
+#define MK_BEGUN 0x10000u
+#define MK_BEGUN_WAITS 0x20000u
+#define MK_BEGUN_STEP 0x40000u
+
+/*
  * What a slot has beside the ring, one line each; read only when a flag, the
  * queue's mode or a handler asks. The host writes all of it but `begun` before
  * the slot's marks, `cancel` at any time.
@@ -195,9 +206,10 @@ struct mk_wire_ext {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; valid with MK_SLOT_DEADLINE */
 	uint32_t cancel;      /* host: store-release; lap mark of the ticket to
 			       * cancel plus 0x10000; device: load-acquire */
-	uint32_t begun;       /* device: store-release; lap mark of the ticket
-			       * plus 0x10000: it ran, and no worker block
-			       * names it any more although it has not ended */
+	uint32_t begun;       /* device: store-release; MK_BEGUN plus the lap
+			       * mark of the ticket: it ran, and no worker
+			       * block names it any more although it has not
+			       * ended */
 	struct mk_ref counters; /* with MK_SLOT_WAIT or MK_SLOT_RAISE */
 	uint64_t wait_value;  /* MK_SLOT_WAIT: begins when the low 63 bits */
 	uint32_t wait_word;   /* ... of this word are no less */

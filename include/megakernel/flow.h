@@ -158,8 +158,11 @@ MK_FN int32_t mk_yield(struct mk_task *task, const void *args, uint32_t bytes)
  * it failed, the slot or piece of made work ends with -MK_EUPSTREAM; if there
  * is no such word, with the code of mk_read().
  *
- * A wait that never ends is not found, as one of mk_slot_wait() is: the slot
- * then goes on until its deadline, or until it is cancelled.
+ * As with mk_slot_wait(), wait only for what was published before the slot, or
+ * was made for it. Engine cpu: if all of that waits too, the slot ends with
+ * -EDEADLK within twice mk_ctx_params.hang_ns, unless work that was made for
+ * it has not ended. Engine cuda: it goes on until its deadline, or until it is
+ * cancelled.
  *
  * Let nothing else but mk_raise() and slots that end change the word.
  */

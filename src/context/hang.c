@@ -215,26 +215,36 @@ static void look_at_worker(struct mk_hang *h, uint32_t i, uint64_t now)
 
 /* The oldest slot without an answer that an engine could have come to: what
  * somebody got and has not published yet holds up those behind it. One that
- * goes on without a worker takes its time; and a fence behind it. */
-static bool oldest(const struct mk_queue *q, uint64_t *ticket)
+ * goes on without a worker takes its time, and a fence behind it; unless all
+ * that there is waits again. */
+static bool oldest(const struct mk_queue *q, uint64_t *ticket, bool *awaits)
 {
 	uint64_t tail = mk_load_acquire(&q->tail);
 	bool passed = false;
 
+	*awaits = false;
 	for (uint64_t t = mk_load_acquire(&q->head); t != tail; t++) {
+		enum mk_idle_kind kind;
+
 		if (!mk_queue_published(q, t))
-			return false;
+			break;
 		if (mk_queue_answered(q, t))
 			continue;
-		if (mk_stuck_kind(q, t) == MK_IDLE_GOES_ON ||
+		kind = mk_stuck_kind(q, t);
+		if (kind == MK_IDLE_AWAITS && !*awaits) {
+			*awaits = true;
+			*ticket = t;
+		}
+		if (kind == MK_IDLE_AWAITS || kind == MK_IDLE_GOES_ON ||
 		    (passed && (uint16_t)header_of(q, t) == MK_OP_FENCE)) {
 			passed = true;
 			continue;
 		}
+		*awaits = false;
 		*ticket = t;
 		return true;
 	}
-	return false;
+	return *awaits;
 }
 
 static bool named(const struct mk_hang *h, const struct mk_queue *q,
@@ -273,14 +283,18 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 			  uint64_t limit, uint64_t now)
 {
 	uint64_t ticket;
+	bool waits;
 
-	if (!oldest(q, &ticket)) {
+	if (!oldest(q, &ticket, &waits)) {
 		q->stale_since = 0;
 		return;
 	}
 	h->active = now;
+	waits |= header_of(q, ticket) >> 40 & MK_SLOT_WAIT &&
+		 !was_ready(h, q, ticket);
+	/* one that waits needs no worker */
 	if (!q->stale_since || q->stale != ticket || named(h, q, ticket) ||
-	    !h->idle || h->fresh) {
+	    (!waits && (!h->idle || h->fresh))) {
 		q->stale = ticket;
 		q->stale_since = now;
 	}
@@ -292,8 +306,7 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 	}
 	if (h->found.code)
 		return;
-	if (header_of(q, ticket) >> 40 & MK_SLOT_WAIT &&
-	    !was_ready(h, q, ticket)) {
+	if (waits) {
 		/* who could raise its counter was published before the
 		 * horizon was taken */
 		h->stuck |= h->horizon && q->stale_since <= h->horizon;

@@ -16,6 +16,7 @@
 
 /* A slot without an answer. */
 struct node {
+	bool awaits; /* it has run, and waits since */
 	uint32_t queue;
 	uint16_t opcode;
 	bool fence;
@@ -52,14 +53,33 @@ static uint64_t header_of(const struct mk_queue *q, uint64_t ticket)
 enum mk_idle_kind mk_stuck_kind(const struct mk_queue *q, uint64_t ticket)
 {
 	uint64_t header = header_of(q, ticket);
-
 	/* pairs with the device's store-release; after the first run */
-	if (mk_load_acquire(&q->ext[ticket & q->mask].begun) ==
-	    (0x10000u | MK_MARK(ticket, q->shift)))
-		return MK_IDLE_GOES_ON;
+	uint32_t begun = mk_load_acquire(&q->ext[ticket & q->mask].begun);
+
+	if (begun % MK_BEGUN_WAITS == (MK_BEGUN | MK_MARK(ticket, q->shift)))
+		return begun & MK_BEGUN_WAITS ? MK_IDLE_AWAITS :
+						MK_IDLE_GOES_ON;
 	if (header >> 40 & MK_SLOT_WAIT || (uint16_t)header == MK_OP_FENCE)
 		return MK_IDLE_WAITS;
 	return MK_IDLE_NO;
+}
+
+/* What the engine wrote there, and did not change meanwhile. False: it goes
+ * on, or has. */
+static bool take_await(struct node *n, const struct mk_queue *q,
+		       uint64_t ticket)
+{
+	uint64_t at = ticket & q->mask;
+	const struct mk_wire_ext *ext = &q->ext[at];
+	uint32_t begun = mk_load_acquire(&ext->begun);
+
+	n->awaits = true;
+	n->fence = false;
+	n->counters = mk_load_acquire(&q->answers[at].value);
+	n->word = mk_load_acquire(&ext->wait_word);
+	n->value = mk_load_acquire(&ext->wait_value);
+	return begun & MK_BEGUN_WAITS &&
+	       mk_load_acquire(&ext->begun) == begun;
 }
 
 /* What the host wrote beside the slot, read once. */
@@ -86,7 +106,8 @@ static void take(struct node *n, const struct mk_queue *q, uint64_t ticket)
 	}
 }
 
-static bool add(struct look *l, const struct mk_queue *q, uint64_t ticket)
+static bool add(struct look *l, const struct mk_queue *q, uint64_t ticket,
+		enum mk_idle_kind kind)
 {
 	if (l->count == l->room) {
 		size_t room = l->room ? 2 * l->room : 256;
@@ -98,7 +119,8 @@ static bool add(struct look *l, const struct mk_queue *q, uint64_t ticket)
 		l->room = room;
 	}
 	take(&l->nodes[l->count++], q, ticket);
-	return true;
+	return kind != MK_IDLE_AWAITS ||
+	       take_await(&l->nodes[l->count - 1], q, ticket);
 }
 
 /* False: there is no need to go on, or no memory. */
@@ -109,11 +131,15 @@ static bool collect_queue(struct look *l, const struct mk_queue *q)
 
 	for (uint64_t t = head;
 	     t != tail && (int64_t)(q->horizon - t) > 0; t++) {
+		enum mk_idle_kind kind;
+
 		/* one that was got, and not yet published, is one that nobody
 		 * may wait for */
 		if (!mk_queue_published(q, t) || mk_queue_answered(q, t))
 			continue;
-		if (mk_stuck_kind(q, t) != MK_IDLE_WAITS || !add(l, q, t)) {
+		kind = mk_stuck_kind(q, t);
+		if (kind == MK_IDLE_NO || kind == MK_IDLE_GOES_ON ||
+		    !add(l, q, t, kind)) {
 			l->live = true;
 			return false;
 		}
@@ -167,6 +193,8 @@ static enum mk_stuck counters_read(struct look *l, struct mk_named *ready)
 		if (!counter_read(l->ctx, n))
 			return MK_STUCK_NOT;
 		if (n->count & MK_COUNTER_FAILED || n->count >= n->value) {
+			if (n->awaits) /* it is about to go on */
+				return MK_STUCK_NOT;
 			ready->queue = n->queue;
 			ready->ticket = n->ticket;
 			return MK_STUCK_READY;
@@ -260,6 +288,23 @@ static void put_node(const struct look *l, struct mk_error *why,
 		    n->counters, n->value, n->count);
 }
 
+/* What handlers wait for is known, and not what they would raise. */
+static void tell_others(const struct look *l, struct mk_error *why,
+			const struct node *told)
+{
+	uint32_t named = 1;
+
+	for (size_t i = 0; i < l->count && named < TELL_MOST; i++) {
+		const struct node *n = &l->nodes[i];
+
+		if (n == told || !n->awaits)
+			continue;
+		put(why, "; ");
+		put_node(l, why, n);
+		named++;
+	}
+}
+
 /* Name the circle that the way from `first` ends in, or the end of the way. */
 static void tell(struct look *l, struct mk_error *why)
 {
@@ -279,6 +324,7 @@ static void tell(struct look *l, struct mk_error *why)
 	if (!next) {
 		put_node(l, why, n);
 		put(why, ", and nobody in flight raises it");
+		tell_others(l, why, n);
 		return;
 	}
 	steps -= next->seen - 1; /* length of the circle */

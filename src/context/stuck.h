@@ -11,11 +11,13 @@
 #include "context/context.h"
 
 /* The ticket, unanswered, cannot be said to hang: it waits for a counter or,
- * a fence, for earlier slots; or it has run, and goes on without a worker. */
+ * a fence, for earlier slots; or it has run, and goes on without a worker, or
+ * waits for a counter again. */
 enum mk_idle_kind {
 	MK_IDLE_NO = 0,
 	MK_IDLE_WAITS = 1,
-	MK_IDLE_GOES_ON = 2
+	MK_IDLE_GOES_ON = 2,
+	MK_IDLE_AWAITS = 3
 };
 
 enum mk_idle_kind mk_stuck_kind(const struct mk_queue *q, uint64_t ticket);

@@ -46,8 +46,8 @@ static void see_claims(struct mk_queue *q, uint64_t head, uint64_t tail)
  * said so, and if that is nonsense it costs no more than this answer. */
 static bool begun(const struct mk_queue *q, uint64_t t)
 {
-	return mk_load_acquire(&q->ext[t & q->mask].begun) ==
-	       (0x10000u | MK_MARK(t, q->shift));
+	return mk_load_acquire(&q->ext[t & q->mask].begun) %
+		       MK_BEGUN_WAITS == (MK_BEGUN | MK_MARK(t, q->shift));
 }
 
 /* What is kept of a slot that had begun in a process that was lost and runs

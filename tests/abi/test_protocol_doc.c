@@ -199,6 +199,7 @@
 	C(MK_SLOT_RAISE) C(MK_SLOT_AFTER) C(MK_SLOT_FLAGS)                  \
 	C(MK_COUNTER_FAILED)                                                \
 	C(MK_NO_COUNTER) C(MK_RAISE_MAX)                                    \
+	C(MK_BEGUN) C(MK_BEGUN_WAITS) C(MK_BEGUN_STEP)                      \
 	C(MK_PRIORITY_CRITICAL) C(MK_PRIORITY_HIGH) C(MK_PRIORITY_NORMAL)   \
 	C(MK_PRIORITY_LOW) C(MK_PRIORITY_IDLE)                              \
 	C(MK_OP_NOP) C(MK_OP_STORE) C(MK_OP_ADD) C(MK_OP_LOAD) C(MK_OP_CAS) \

@@ -46,6 +46,7 @@ static struct cpu_job *job_open(struct cpu_worker *w, uint32_t pending)
 	job->value = 0;
 	memset(&job->join, 0, sizeof(job->join));
 	job->wait.on = false;
+	job->told = NULL;
 	mk_store_relaxed(&job->state, CPU_JOB_JOINS);
 	mk_store_relaxed(&job->pending, pending);
 	mk_add_seq(&w->engine->flow.active, 1);
@@ -60,7 +61,33 @@ static void job_begun(struct cpu_job *job)
 	job->begun = true;
 	/* pairs with the caller's load when we are gone */
 	mk_store_release(&q->ext[job->ticket & q->mask].begun,
-			 0x10000u | MK_MARK(job->ticket, q->shift));
+			 MK_BEGUN | MK_MARK(job->ticket, q->shift));
+}
+
+/*
+ * It is about to wait for a counter, and is all that is left of its slot: the
+ * caller, who looks for what waits in vain, learns for which. Who reads what
+ * is stored here sees that the word before was another.
+ */
+static void await_tell(struct cpu_job *job)
+{
+	struct cpu_queue *q = job->queue;
+	uint64_t at = job->ticket & q->mask;
+	struct mk_wire_ext *ext = &q->ext[at];
+	uint32_t was = mk_load_relaxed(&ext->begun);
+
+	if (mk_load_relaxed(&job->pending) != 1)
+		return;
+	was &= ~(MK_BEGUN_STEP - 1);
+	mk_store_release(&q->answers[at].value,
+			 (uint64_t)job->wait.counter.generation << 32 |
+				 job->wait.counter.index);
+	mk_store_release(&ext->wait_word, job->wait.word);
+	mk_store_release(&ext->wait_value, job->wait.value);
+	job->told = &ext->begun;
+	mk_store_release(&ext->begun,
+			 (was + MK_BEGUN_STEP) | MK_BEGUN | MK_BEGUN_WAITS |
+				 MK_MARK(job->ticket, q->shift));
 }
 
 static void job_enter(struct cpu_worker *w, struct cpu_job *root)
@@ -204,12 +231,14 @@ void cpu_flow_after(struct cpu_worker *w, struct cpu_queue *q,
 		job->value = w->task.value;
 		next_set(w, &job->run, &job->wait);
 		/* a fence that ran has had no effect */
-		if (slot->opcode != MK_OP_FENCE)
+		if (slot->opcode != MK_OP_FENCE && !job->begun)
 			job_begun(job);
-		if (job->wait.on)
+		if (job->wait.on) {
+			await_tell(job);
 			park(w, job);
-		else
+		} else {
 			put_off(w, job);
+		}
 		return;
 	}
 	if (!job) {
@@ -398,6 +427,8 @@ static void resume(struct cpu_worker *w, struct cpu_job *job)
 		r = cpu_wait_look(&w->task, &job->wait);
 		if (!r) {
 			w->job = NULL;
+			if (job->begun)
+				await_tell(job);
 			park(w, job);
 			return;
 		}

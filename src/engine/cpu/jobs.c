@@ -254,6 +254,17 @@ static struct cpu_job **bucket_of(struct cpu_flow *f, struct mk_ref ref,
 	return &f->buckets[(key >> 40) % CPU_BUCKETS];
 }
 
+/* It may run again: the caller learns of that before anything comes of it. */
+static void untell(struct cpu_job *job)
+{
+	uint32_t *word = job->told;
+
+	if (!word)
+		return;
+	job->told = NULL;
+	mk_store_release(word, mk_load_relaxed(word) & ~MK_BEGUN_WAITS);
+}
+
 /*
  * Look at all that wait in a bucket: those that need not any longer become
  * ready, the others go back. Who waits pushes itself, then looks at the
@@ -278,6 +289,7 @@ static unsigned take_bucket(struct mk_task *task, struct cpu_flow *f,
 			if (cpu_wait_look(task, &wait) ||
 			    (over && over(job, now_ns))) {
 				mk_sub_seq(&f->waiting, 1);
+				untell(job);
 				mk_store_relaxed(&job->state, CPU_JOB_READY);
 				cpu_list_push(&h->ready, job);
 				ready++;

@@ -57,6 +57,8 @@ struct cpu_job {
 	uint32_t state;       /* enum cpu_job_state; relaxed, for who looks
 			       * when no worker runs */
 	struct cpu_job *next; /* in a list; its owner's */
+	uint32_t *told;       /* the slot's begun word, while that says that it
+			       * waits; NULL: it does not */
 	/* the join */
 	alignas(64) uint32_t pending; /* pieces that have not ended; sub-seq */
 	int32_t failure;      /* the first negative result of one; cas-seq */
