@@ -258,6 +258,16 @@ MKD_FN bool mkd_go_on(struct mkd_warp *w)
 	return mkd_claim(w, w->place, mkd_run_of(w, w->next));
 }
 
+/* Which of 32 queues have slots that nobody looks for? */
+MKD_FN uint32_t mkd_uncovered(uint32_t place, uint32_t need)
+{
+	const struct mkd_queue *q =
+		(const struct mkd_queue *)mkd_launched.queues + place;
+
+	return mkd_ballot(need == MKD_NEED_COVER &&
+			  mkd_published(q, mkd_load64(&q->next)));
+}
+
 /* Look for seats. */
 MKD_FN bool mkd_find(struct mkd_warp *w)
 {
@@ -278,6 +288,15 @@ MKD_FN bool mkd_find(struct mkd_warp *w)
 		at = at + 1u < chunks ? at + 1u : 0;
 		if (!need)
 			continue;
+		/* a queue under load may have something left behind always,
+		 * and every worker that is free would take that first */
+		if (need == MKD_NEED_ORPHAN && (w->salt & 4u)) {
+			uint32_t others = mkd_uncovered(place + w->lane,
+							look.need);
+
+			need = others ? MKD_NEED_COVER : need;
+			among = others ? others : among;
+		}
 		pick = mkd_choose(w, among, &look);
 		w->halted = false;
 		w->quiet = 0;
