@@ -10,7 +10,10 @@
 
 #define ELEMENTS_CPU (8u << 20) /* of x and of y: 32 MiB each */
 #define TILES_CPU 64u
-#define TURNS 8u /* tiles that each worker, or block, of a GPU has */
+/* Of a GPU, of each vector: long enough for what a tile costs, and so short
+ * that all are at the same places and end together. */
+#define TILE_BYTES 32768u
+#define TILE_BYTES_BLOCK (8u * TILE_BYTES)
 #define RUNS 2000u
 
 /* A tile begins at a multiple of 16 bytes. */
@@ -173,6 +176,13 @@ static void bandwidth(struct bench *b, uint32_t n)
 			    (double)ns, "GB/s");
 }
 
+static unsigned tiles_of(uint32_t n, uint32_t bytes)
+{
+	uint64_t tiles = (uint64_t)n * sizeof(float) / bytes;
+
+	return tiles > UINT16_MAX ? UINT16_MAX : (unsigned)tiles;
+}
+
 static int in_one_slot(struct bench *b, struct saxpy *s, bool block,
 		       unsigned tiles)
 {
@@ -190,7 +200,7 @@ static int in_one_slot(struct bench *b, struct saxpy *s, bool block,
 	if (live_use(&s->l, b->ctx, block ? "bench_tiles_block" :
 					    "bench_tiles", &args, sizeof(args)))
 		return -1;
-	s->l.tiles = tiles < UINT16_MAX ? (uint16_t)tiles : UINT16_MAX;
+	s->l.tiles = (uint16_t)tiles;
 	snprintf(label, sizeof(label), "%u MiB, one slot of %u%s tiles",
 		 s->v.n >> 18, s->l.tiles, !b->cuda ? "" :
 		 block ? " block-wide" : " warp-wide");
@@ -198,7 +208,7 @@ static int in_one_slot(struct bench *b, struct saxpy *s, bool block,
 			     label, RUNS, by_tiles, s);
 }
 
-static int slot(struct bench *b, unsigned workers)
+static int slot(struct bench *b)
 {
 	struct saxpy s = { 0 };
 	int r = live_open(b, &s.l, 64);
@@ -208,11 +218,11 @@ static int slot(struct bench *b, unsigned workers)
 	r = bench_vectors_open(b, &s.v, b->cuda ? bench_cuda_elements(b) :
 						  ELEMENTS_CPU);
 	if (!r)
-		r = in_one_slot(b, &s, false, b->cuda ? TURNS * workers :
-							TILES_CPU);
+		r = in_one_slot(b, &s, false, b->cuda ?
+				tiles_of(s.v.n, TILE_BYTES) : TILES_CPU);
 	if (!r && b->cuda)
-		r = in_one_slot(b, &s, true, TURNS *
-				(unsigned)b->cuda->multiprocessors);
+		r = in_one_slot(b, &s, true,
+				tiles_of(s.v.n, TILE_BYTES_BLOCK));
 	if (!r)
 		bandwidth(b, s.v.n);
 	if (!r)
@@ -232,7 +242,7 @@ int bench_tiles(struct bench *b)
 		r = mk_ctx_info(b->ctx, &info);
 	if (r)
 		return bench_fail_library(b, "module", r);
-	r = slot(b, info.workers);
+	r = slot(b);
 	if (mk_module_unload(b->ctx, module, BENCH_WAIT_NS) || r)
 		return -1;
 	return b->cuda ? 0 : in_threads(b, info.workers);

@@ -14,7 +14,14 @@
 
 #define MKD_FN static __device__ __forceinline__
 #define MKD_SLOW static __device__ __noinline__
-#define MKD_KERNEL extern "C" __global__ __launch_bounds__(MKD_THREADS, 1)
+/*
+ * Room for a second block like it, of 256 threads: a multiprocessor has 65,536
+ * registers and is divided by blocks, so an ordinary kernel beside this one
+ * finds half of them, whatever the handlers would like to have.
+ */
+#define MKD_FIT (MKD_THREADS > 256 ? 1 : 2)
+#define MKD_KERNEL \
+	extern "C" __global__ __launch_bounds__(MKD_THREADS, MKD_FIT)
 #define MKD_SHARED __shared__
 #define MKD_TABLE extern "C" __device__
 #define MKD_BYTES_OF(space, name) ((uint32_t)space::mk_bytes_##name)

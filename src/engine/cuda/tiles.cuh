@@ -9,6 +9,9 @@
 
 #define MKD_TILES_AHEAD 4u /* turns that a worker has at the rest, at least */
 #define MKD_TILES_MOST 16u /* taken at once */
+#define MKD_TILES_SHORT_NS 8000u /* what is taken at once shall take longer,
+				  * and not much longer: who works side by side
+				  * on neighbours finds the memory's rows open */
 #define MKD_TILES_TURNS 64u /* of a stay */
 
 /* The slot that an open job is of, and what runs of it now. */
@@ -42,13 +45,20 @@ MKD_FN void mkd_made_args(const struct mkd_made *run, struct mkd_args *args)
 		args->word[i] = mkd_load32(&run->args[i]);
 }
 
-/* What runs of the job's slot may go on? Its result if not. */
-MKD_FN int32_t mkd_job_refuse(struct mkd_warp *w, struct mkd_slot *s)
+/* May what runs of the job's slot go on, as its queue's state was just read?
+ * Its result if not. */
+MKD_FN int32_t mkd_job_stop(struct mkd_warp *w, struct mkd_slot *s,
+			    uint32_t state)
 {
-	w->queue_state = mkd_shfl(mkd_load32(&w->q->state), 0);
+	w->queue_state = mkd_shfl(state, 0);
 	if ((w->queue_state & ~MKD_FLAGS) == MKD_DRAIN)
 		return -MK_ECANCELLED;
 	return (int32_t)mkd_shfl((uint32_t)mkd_refuse(w, s), 0);
+}
+
+MKD_FN int32_t mkd_job_refuse(struct mkd_warp *w, struct mkd_slot *s)
+{
+	return mkd_job_stop(w, s, mkd_load32(&w->q->state));
 }
 
 /*
@@ -68,6 +78,7 @@ struct mkd_stay {
 	int32_t result;   /* of the last that ran here, in lane 0 */
 	uint64_t value;
 	bool dirty;
+	bool leaves;      /* after what was taken: there are orders */
 };
 
 /* No more of its tiles are to be had: out of the table. */
@@ -81,15 +92,19 @@ MKD_FN void mkd_tiles_gone(struct mkd_warp *w, struct mkd_job *job)
 	mkd_syncwarp();
 }
 
-/* Take up to `most` tiles; false: there are none. */
-MKD_FN bool mkd_tiles_take(struct mkd_warp *w, struct mkd_stay *t,
-			   uint32_t most)
+/* The job's word before an add of `most` tiles; in lane 0. */
+MKD_FN uint64_t mkd_tiles_add(const struct mkd_warp *w, struct mkd_job *job,
+			      uint32_t most)
 {
-	uint64_t word = 0;
+	return w->lane ? 0 : mkd_add64(&job->tiles, most);
+}
+
+/* Which of up to `most` tiles those are; false: there are none. */
+MKD_FN bool mkd_tiles_got(struct mkd_warp *w, struct mkd_stay *t,
+			  uint64_t word, uint32_t most)
+{
 	uint32_t tiles;
 
-	if (!w->lane)
-		word = mkd_add64(&t->job->tiles, most);
 	word = mkd_shfl64(word, 0);
 	t->tile = (uint32_t)word;
 	tiles = (uint32_t)(word >> 32);
@@ -103,55 +118,81 @@ MKD_FN bool mkd_tiles_take(struct mkd_warp *w, struct mkd_stay *t,
 	return true;
 }
 
-/* Those that were taken may run; else they have ended, and so may others. */
-MKD_FN bool mkd_tiles_may(struct mkd_warp *w, struct mkd_stay *t)
+/* Those that were taken may run, as the queue's state and the job's failure
+ * say; else they have ended, and so may others. */
+MKD_FN bool mkd_tiles_may(struct mkd_warp *w, struct mkd_stay *t,
+			  uint32_t state, uint32_t failure)
 {
-	int32_t result = mkd_job_refuse(w, &t->s);
+	int32_t result = mkd_job_stop(w, &t->s, state);
 
 	if (result && !w->lane)
 		mkd_job_fail(t->job, result);
-	if (!result)
-		result = (int32_t)mkd_shfl(mkd_load32(
-			(const uint32_t *)&t->job->failure), 0);
-	return !result;
+	return !result && !mkd_shfl(failure, 0);
 }
 
-/* So many at once: fewer the fewer are left, no more than twice as many as
- * last time, and one where that took long, so that somebody looks at deadlines
- * and orders. */
-MKD_FN uint32_t mkd_tiles_chunk(struct mkd_stay *t)
+MKD_FN uint32_t mkd_job_failure(const struct mkd_job *job)
 {
-	uint64_t now = mkd_shfl64(mkd_time(), 0), took = now - t->since;
-	uint32_t left = t->s.tiles - t->tile - t->n;
-	uint32_t chunk = left / (t->hands * MKD_TILES_AHEAD);
+	return mkd_load32((const uint32_t *)&job->failure);
+}
 
-	t->since = now;
+/* So many at once: fewer the fewer are left, and one where that took long, so
+ * that somebody looks at deadlines and orders. */
+MKD_FN uint32_t mkd_tiles_chunk(const struct mkd_stay *t, uint64_t took)
+{
+	uint32_t left = t->s.tiles - t->tile - t->n;
+	uint32_t most = left / (t->hands * MKD_TILES_AHEAD), chunk = t->n;
+
 	if (!MKD_ENTRY_WIDTH(t->s.entry))
 		return MKD_LANES;
-	if (chunk > 2u * t->n)
-		chunk = 2u * t->n;
-	return chunk < 1u || took > MKD_LONG_NS ? 1u :
-	       chunk > MKD_TILES_MOST ? MKD_TILES_MOST : chunk;
+	if (took < MKD_TILES_SHORT_NS)
+		chunk *= 2u;
+	else if (took > 4u * MKD_TILES_SHORT_NS)
+		chunk /= 2u;
+	if (most > MKD_TILES_MOST)
+		most = MKD_TILES_MOST;
+	if (chunk > most)
+		chunk = most;
+	return chunk < 1u || took > MKD_LONG_NS ? 1u : chunk;
 }
 
-/* Go on with other tiles. False: there are none, or something else is to be
- * done before. */
-MKD_SLOW bool mkd_tiles_next(struct mkd_warp *w, struct mkd_stay *t)
+MKD_FN bool mkd_tiles_ordered(const struct mkd_warp *w)
 {
-	uint32_t chunk = mkd_tiles_chunk(t);
 	struct mkd_unit c = mkd_orders(w->state);
 
+	return c.x != MKD_RUN || c.y != w->epoch;
+}
+
+/*
+ * Go on with other tiles. False: there are none, or something else is to be
+ * done before.
+ *
+ * All that there is to know is asked for at once: beside handlers that stream,
+ * a question takes two microseconds. So who finds orders runs what it has just
+ * taken before it leaves, unless tiles take long.
+ */
+MKD_SLOW bool mkd_tiles_next(struct mkd_warp *w, struct mkd_stay *t)
+{
+	uint64_t now = mkd_shfl64(mkd_time(), 0), took = now - t->since, word;
+	uint32_t chunk = mkd_tiles_chunk(t, took), state, failure;
+
+	t->since = now;
 	w->salt++;
 	if (!w->lane)
 		mkd_store32(&mkd_own_block(w)->beat, w->salt);
-	if (c.x != MKD_RUN || c.y != w->epoch || ++t->turns == MKD_TILES_TURNS)
+	if (t->leaves || ++t->turns == MKD_TILES_TURNS ||
+	    (took > MKD_LONG_NS && mkd_tiles_ordered(w)))
 		return false;
-	while (mkd_tiles_take(w, t, chunk)) {
-		if (mkd_tiles_may(w, t))
+	for (;;) {
+		word = mkd_tiles_add(w, t->job, chunk);
+		state = mkd_load32(&w->q->state);
+		failure = mkd_job_failure(t->job);
+		t->leaves = mkd_tiles_ordered(w);
+		if (!mkd_tiles_got(w, t, word, chunk))
+			return false;
+		if (mkd_tiles_may(w, t, state, failure))
 			return true;
 		chunk = t->s.tiles; /* there is nothing to share any more */
 	}
-	return false;
 }
 
 /* The same for who runs tiles by itself: its block may call for it. Who runs
@@ -365,7 +406,8 @@ MKD_SLOW bool mkd_tiles_work(struct mkd_warp *w, struct mkd_job *job)
 		return false;
 	t.job = job;
 	t.taken = t.turns = 0;
-	if (!mkd_tiles_take(w, &t, 1)) {
+	t.leaves = false;
+	if (!mkd_tiles_got(w, &t, mkd_tiles_add(w, job, 1), 1)) {
 		if (calls)
 			mkd_call_unlock(w);
 		return false;
@@ -378,7 +420,8 @@ MKD_SLOW bool mkd_tiles_work(struct mkd_warp *w, struct mkd_job *job)
 	mkd_announce(w, &t.s, true);
 	if (width == 2u && !calls)
 		mkd_call_await(w);
-	runs = mkd_tiles_may(w, &t) || mkd_tiles_next(w, &t);
+	runs = mkd_tiles_may(w, &t, mkd_load32(&w->q->state),
+			     mkd_job_failure(job)) || mkd_tiles_next(w, &t);
 	if (runs && width == 2u)
 		mkd_tiles_block(w, &t);
 	else if (width == 2u)
