@@ -17,7 +17,8 @@
 # caller's own memory and context, 15), tuning, quick (a short
 # bench, 30), sanitize (memcheck and racecheck of every operation, 150).
 #
-# $MEGAKERNEL_RUN_SECONDS is another limit for every program.
+# $MEGAKERNEL_RUN_SECONDS is another limit for every program;
+# $MEGAKERNEL_RUN_TESTS are the programs of conformance, if not all shall run.
 #
 # Nothing here can hang: every program has a time limit and is killed at its
 # end, with all that it started. Exit status 1: something failed; a program
@@ -91,10 +92,10 @@ conformance()
 {
 	MK_CONFORM_ONLY=${MK_CONFORM_ONLY:-cuda/*}
 	export MK_CONFORM_ONLY
-	for test in conformance_ops conformance_flow conformance_refusals \
-		conformance_modules conformance_work_flow conformance_made \
-		conformance_scans io_requests io_stream \
-		conformance_work_graphs; do
+	for test in ${MEGAKERNEL_RUN_TESTS:-conformance_ops conformance_flow \
+		conformance_refusals conformance_modules conformance_work_flow \
+		conformance_made conformance_scans io_requests io_stream \
+		conformance_work_graphs}; do
 		one "$test" 120 "$dir/tests/test_$test"
 		# no case at all is no failure to the program
 		grep -q 'OK \] cuda/' "$logs/$test.log" || {
