@@ -266,10 +266,12 @@ static bool was_ready(const struct mk_hang *h, const struct mk_queue *q,
 	       h->ready.ticket == ticket;
 }
 
-/* Once in hang_ns: what was published until now. */
+/* What was published until now: so often that of what has waited for hang_ns
+ * the last sample but one was taken since. */
 static void take_samples(struct mk_hang *h, uint64_t limit, uint64_t now)
 {
-	if (limit == UINT64_MAX || now - h->sampled < limit)
+	if (limit == UINT64_MAX ||
+	    now - h->sampled < limit / LOOKS * (LOOKS / 2 - 1))
 		return;
 	h->horizon = h->sampled;
 	h->sampled = now;
