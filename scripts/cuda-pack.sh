@@ -21,7 +21,7 @@ tests="conformance_ops conformance_flow conformance_refusals
 
 cmake -S "$tree" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMK_WERROR=OFF \
 	>/dev/null
-targets="megakernel megakernel-worker"
+targets="megakernel megakernel-worker megakernel-bench-stream"
 for test in $tests; do
 	targets="$targets test_$test"
 done
@@ -30,7 +30,7 @@ cmake --build "$build" -j "$jobs" --target $targets >/dev/null
 
 rm -rf "$dir"
 mkdir -p "$dir/bin" "$dir/lib" "$dir/tests"
-for program in megakernel megakernel-worker; do
+for program in megakernel megakernel-worker megakernel-bench-stream; do
 	cp "$build/bin/$program" "$dir/bin/"
 done
 for test in $tests; do
@@ -41,7 +41,7 @@ for program in smoke beside soak; do
 		"$tree/tests/cuda/$program.c" "$build/lib/libmegakernel.a" \
 		-o "$dir/tests/$program" -lpthread -ldl -lm
 done
-cp "$tree/scripts/cuda-run.sh" "$dir/"
+cp "$tree/scripts/cuda-run.sh" "$tree/bench/scan-device.sh" "$dir/"
 cp -R "$tree/include" "$dir/"
 # what was packed, for the results
 git -C "$tree" describe --always --dirty >"$dir/revision" 2>/dev/null ||

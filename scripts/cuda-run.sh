@@ -13,9 +13,10 @@
 # that): smoke (45 s), conformance (180), soak (60), memcheck (40), racecheck
 # (40), neighbour (100), map (5), chaos (190), bench (110); default: all of
 # these, about thirteen minutes, of which the kernel's compilations are five
-# (chaos has a cache of its own). And, when asked for: beside (the
-# caller's own memory and context, 15), tuning, quick (a short
-# bench, 30), sanitize (memcheck and racecheck of every operation, 150).
+# (chaos has a cache of its own). And, when asked for: stream and scan (files
+# through a stream, and searched, 15 each), beside (the caller's own memory and
+# context, 15), tuning, quick (a short bench, 30), sanitize (memcheck and
+# racecheck of every operation, 150).
 #
 # $MEGAKERNEL_RUN_SECONDS is another limit for every program;
 # $MEGAKERNEL_RUN_TESTS are the programs of conformance, if not all shall run.
@@ -272,6 +273,19 @@ chaos()
 	cat "$logs/chaos.log"
 }
 
+# Files from the page cache, and large ones searched by both engines.
+stream()
+{
+	one stream 60 "$dir/bin/megakernel-bench-stream" -e cuda -m 2048 -r 3
+	cat "$logs/stream.log"
+}
+
+scan()
+{
+	one scan 60 bash "$dir/scan-device.sh" "$dir/bin/megakernel"
+	cat "$logs/scan.log"
+}
+
 quick()
 {
 	one bench-quick 60 "$dir/bin/megakernel" bench --engine cuda --quick \
@@ -294,7 +308,8 @@ write_results()
 for part; do
 	case $part in
 	smoke | conformance | soak | memcheck | racecheck | sanitize | \
-		neighbour | map | chaos | beside | tuning | bench | quick)
+		neighbour | map | chaos | beside | tuning | bench | quick | \
+		stream | scan)
 		$part ;;
 	*) echo "cuda-run.sh: no part is called $part" >&2; exit 2 ;;
 	esac
