@@ -34,6 +34,51 @@ static struct mk_ctx *ctx_of(uint32_t workers, uint64_t idle_ns)
 	return support_ctx_with(&p);
 }
 
+#define WORKERS 8u
+#define RUN 8u /* tickets that a worker claims at once */
+
+/*
+ * All workers sit at tickets of one queue that were got and are not published,
+ * each behind one that was. They give way when another queue needs them, but
+ * not before nothing has come for long; the kernel leaves before that, and is
+ * brought back for the slot of the other queue.
+ */
+static void all_are_seated(void **state)
+{
+	struct mk_ctx *ctx = ctx_of(WORKERS, 20000);
+	struct mk_queue *slow = support_queue(ctx, 256), *other;
+	struct mk_slot *s;
+	uint64_t echo = 7;
+
+	(void)state;
+	for (unsigned round = 0; round < 6; round++) {
+		assert_int_equal(mk_queue_get(slow, WORKERS * RUN, &s),
+				 WORKERS * RUN);
+		for (unsigned i = 0; i < WORKERS * RUN; i++)
+			mk_slot_init(&s[i], MK_OP_NOP, i);
+		for (unsigned i = RUN - 1; i < WORKERS * RUN; i += RUN) {
+			assert_int_equal(mk_queue_submit(slow, &s[i], 1), 1);
+			assert_int_equal(support_reap(slow).user_data, i);
+		}
+		other = support_queue(ctx, 4);
+		for (unsigned i = 0; i < 4; i++)
+			assert_int_equal(support_call(other, MK_OP_NOP, &echo,
+						      8).value, 7);
+		support_queue_end(other);
+		for (unsigned i = 0; i < WORKERS * RUN; i++)
+			if (i % RUN != RUN - 1)
+				assert_int_equal(mk_queue_submit(slow, &s[i],
+								 1), 1);
+		for (unsigned i = 0; i < WORKERS * (RUN - 1); i++)
+			assert_int_equal(support_reap(slow).result, 0);
+	}
+	/* some dozens; it was hundreds or thousands, or had no end */
+	assert_true(fake_launches() < 200);
+	support_queue_end(slow);
+	support_ctx_end(ctx);
+	nothing_left();
+}
+
 static const char source[] =
 	"#include <megakernel/handler.h>\n"
 	"struct turns { uint32_t n; };\n"
@@ -137,6 +182,7 @@ static void some_are_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(all_are_seated, begin_emulated),
 		cmocka_unit_test_setup(some_are_left, begin_emulated),
 	};
 

@@ -18,10 +18,24 @@
 
 #define WARM_NS 100000u /* between two calls that keep the driver in cache */
 #define SPIN_MAX_NS 5000000u /* for the bell, while the kernel is away */
+#define STAY_MAX_NS 1000000000u /* without anything to do, if it left work */
 
 void mkc_tell_time(struct mk_engine *e)
 {
 	mk_store_relaxed(&e->mail->clock_ns, mk_now_ns());
+}
+
+/*
+ * The kernel left although there is work. That may just have come. But it also
+ * leaves when every worker sits at a queue where nothing comes, for less than
+ * the patience after which it gives way to those where slots wait; its seats
+ * are kept, and its patience is not, so that next time would end like this
+ * one. So next time it stays for twice as long, until that is enough.
+ */
+static void stay_longer(struct mk_engine *e)
+{
+	if (e->launch.idle_ns < STAY_MAX_NS)
+		e->launch.idle_ns *= 2;
 }
 
 /*
@@ -40,9 +54,11 @@ static void park(struct mk_engine *e, uint32_t *bell)
 		e->due_ns = UINT64_MAX;
 	mkc_memory_tidy(e);
 	if (mkc_any_work(e)) {
+		stay_longer(e);
 		mkc_launch(e, false);
 		return;
 	}
+	e->launch.idle_ns = e->config.idle_ns;
 	e->parks++;
 }
 
