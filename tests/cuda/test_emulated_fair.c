@@ -12,6 +12,9 @@
 #include "support/support.h"
 
 #include "base/order.h"
+#include "context/context.h"
+#include "engine/engine.h"
+#include "queue/queue.h"
 
 #include "cuda/fake_cuda.c"
 #include "cuda/emulated.h"
@@ -179,11 +182,46 @@ static void some_are_left(void **state)
 	nothing_left();
 }
 
+/*
+ * What was answered before a restart is passed over, even if it was reaped
+ * since and its entries of the ring are of tickets of the next lap.
+ */
+static void reaped_before(void **state)
+{
+	struct mk_ctx *ctx = ctx_of(3, 200 * SUPPORT_MS);
+
+	(void)state;
+	for (unsigned again = 0; again < 16; again += 3) {
+		struct mk_queue *q = support_queue(ctx, 16);
+
+		for (uint64_t i = 0; i < 16; i++)
+			assert_int_equal(support_call(q, MK_OP_NOP, &i,
+						      8).value, i);
+		assert_int_equal(ctx->ops->queue_detach(
+			ctx->engine, q->desc.index, SUPPORT_NS), 0);
+		for (uint64_t i = 0; i < 12; i++)
+			support_submit(q, MK_OP_NOP, i, &i, 8);
+		q->desc.first_ticket = again;
+		q->desc.skip_until = 16;
+		assert_int_equal(ctx->ops->queue_attach(ctx->engine, &q->desc,
+							-1), 0);
+		for (uint64_t i = 0; i < 12; i++)
+			assert_int_equal(support_reap(q).result, 0);
+		for (uint64_t i = 0; i < 40; i++)
+			assert_int_equal(support_call(q, MK_OP_NOP, &i,
+						      8).value, i);
+		support_queue_end(q);
+	}
+	support_ctx_end(ctx);
+	nothing_left();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(all_are_seated, begin_emulated),
 		cmocka_unit_test_setup(some_are_left, begin_emulated),
+		cmocka_unit_test_setup(reaped_before, begin_emulated),
 	};
 
 	if (!can_emulate())

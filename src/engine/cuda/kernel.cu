@@ -197,7 +197,8 @@ MKD_FN bool mkd_round(struct mkd_warp *w)
 		mkd_serve(w, &p, got);
 	} else {
 		mkd_learn(w, &p);
-		mkd_wait_on(w, p.looks);
+		if (w->base >= w->skip || !mkd_passed(w, &p, lines))
+			mkd_wait_on(w, p.looks);
 	}
 	w->stale += p.looks;
 	if (w->stale >= 1024u)

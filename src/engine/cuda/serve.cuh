@@ -152,6 +152,31 @@ MKD_FN void mkd_learn(struct mkd_warp *w, struct mkd_poll *p)
 	w->work = mkd_shfl(p->news.w, 0) & ~(uint32_t)MKD_WORK_KNOWN;
 }
 
+/*
+ * Nothing came to seats that were read. Those that were answered before a
+ * restart may have been reaped since, and their entries are of later tickets:
+ * nobody is to wait for them. True: there were such.
+ */
+MKD_FN bool mkd_passed(struct mkd_warp *w, const struct mkd_poll *p,
+		       uint32_t lines)
+{
+	uint64_t relative = w->base + w->group, seen;
+	uint32_t mark = mkd_mark(w, mkd_ticket(w, relative)), gone;
+
+	gone = mkd_ballot((lines >> (w->lane & ~3u) & 1u) &&
+			  relative < w->skip && mkd_newer(p->v.w >> 16, mark));
+	gone |= gone >> 1;
+	gone |= gone >> 2;
+	gone &= w->want; /* their leaders */
+	if (!gone)
+		return false;
+	w->want &= ~gone;
+	seen = w->base + (mkd_highest(gone) >> 2) + 1u;
+	if (!w->lane)
+		mkd_max64(&w->q->hint, seen);
+	return true;
+}
+
 /* ---- answers ----------------------------------------------------------- */
 
 MKD_FN bool mkd_answered(const struct mkd_warp *w, uint64_t ticket)

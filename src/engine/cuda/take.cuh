@@ -82,7 +82,15 @@ MKD_FN void mkd_set_crowd(struct mkd_warp *w, uint32_t places)
 	w->crowded = places > 1u && (uint64_t)places * 4u >= all * 3u;
 }
 
-/* Is the slot of this ticket there? Its first unit is enough to know. */
+/* By the mark in a unit of its slot: is a ticket's entry of the ring that of
+ * a later one by now? Of what was answered before a restart it may be. */
+MKD_FN bool mkd_newer(uint32_t mark, uint32_t expected)
+{
+	return ((mark - expected - 1u) & 0xffffu) < 0x7fffu;
+}
+
+/* Is the slot of this ticket there, or was it? Its first unit is enough to
+ * know. */
 MKD_FN bool mkd_published(const struct mkd_queue *q, uint64_t relative)
 {
 	uint64_t slots = mkd_load64(&q->slots);
@@ -90,8 +98,9 @@ MKD_FN bool mkd_published(const struct mkd_queue *q, uint64_t relative)
 	uint32_t mask = mkd_load32(&q->entries) - 1u;
 	struct mkd_unit v = mkd_load16(slots + (ticket & mask) *
 						       MK_SLOT_BYTES);
+	uint32_t mark = MK_MARK(ticket, mkd_load32(&q->shift));
 
-	return v.w >> 16 == MK_MARK(ticket, mkd_load32(&q->shift));
+	return v.w >> 16 == mark || mkd_newer(v.w >> 16, mark);
 }
 
 /* Would this worker's help be too much? All idle workers see the same need,
