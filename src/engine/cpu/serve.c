@@ -33,13 +33,24 @@ static inline bool marked(uint64_t word, uint64_t ticket, uint32_t shift)
 	return (uint16_t)(word >> MK_MARK_SHIFT) == MK_MARK(ticket, shift);
 }
 
+/* Is the entry of this ticket a later one's? Then it had its answer before a
+ * restart, and was reaped since: it is passed over. */
+static bool reused(const struct cpu_queue *q, uint64_t word, uint64_t ticket)
+{
+	uint16_t newer = (uint16_t)((uint16_t)(word >> MK_MARK_SHIFT) -
+				    MK_MARK(ticket, q->shift));
+
+	return ticket - q->skip_until >= UINT64_MAX / 2 &&
+	       newer - 1u < INT16_MAX;
+}
+
 bool cpu_queue_has_work(const struct cpu_queue *q)
 {
-	uint64_t t = mk_load_seq(&q->block->claim);
+	uint64_t t = mk_load_seq(&q->block->claim), word;
 
 	/* Dekker with mk_queue_submit() */
-	return marked(mk_load_seq(&q->ring[t & q->mask].unit[0].hi), t,
-		      q->shift);
+	word = mk_load_seq(&q->ring[t & q->mask].unit[0].hi);
+	return marked(word, t, q->shift) || reused(q, word, t);
 }
 
 /* Put the displaced half-words back where they belong. */
@@ -430,7 +441,10 @@ static unsigned claimable(struct cpu_worker *w, struct cpu_queue *q,
 			&q->ring[(t + n) & q->mask].unit[0];
 
 		/* pairs with the stamp of mk_queue_submit() */
-		if (!marked(mk_load_acquire(&unit->hi), t + n, q->shift))
+		uint64_t word = mk_load_acquire(&unit->hi);
+
+		if (!marked(word, t + n, q->shift) &&
+		    !reused(q, word, t + n))
 			break;
 		/* may be another slot's by now: then claiming fails */
 		if (!tiny(w->engine, (uint16_t)mk_load_relaxed(&unit->lo)))
