@@ -7,7 +7,9 @@
  * A block is a thread; its lanes are fibers of that thread, switched where
  * lanes wait for each other. So blocks run truly side by side, and a warp
  * whose lanes do not all come to the same place is found: it ends the
- * process with a message.
+ * process with a message. But a handler that does not return holds all warps
+ * of its block, of the first one the monitor too, which it does not on a
+ * device: hangs cannot be tried out here.
  */
 #ifndef MK_CUDA_EMULATE_H
 #define MK_CUDA_EMULATE_H
