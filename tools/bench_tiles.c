@@ -40,9 +40,7 @@
 static const char source[] =
 	"#include <megakernel/handler.h>\n"
 	"struct saxpy { struct mk_ref x, y; float a; uint32_t n; };\n"
-	/* or what workers keep for themselves would have to make room in the
-	 * caches; the launch is faster without, by 5 % */
-	"#define FOUR_STREAM\n" BENCH_SAXPY_TYPES
+	BENCH_SAXPY_TYPES
 	"MK_HANDLER(bench_tiles, struct saxpy)\n" BODY
 	"MK_HANDLER_BLOCK(bench_tiles_block, struct saxpy)\n" BODY;
 
