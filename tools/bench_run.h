@@ -170,14 +170,13 @@ extern const char live_source[];
  * the way before the first store, so that few lanes keep the memory busy. The
  * arrays live for one round, and have values where nothing is left to read, or
  * they would not stay in registers; i + lanes is never 0, which no compiler
- * knows: it would put every load next to its use, to save registers. On a GPU
- * the caches are told that nothing of it is needed again: what workers keep
- * for themselves would have to make room for it. Beside them what comes before
- * the function.
+ * knows: it would put every load next to its use, to save registers. Who
+ * defines FOUR_STREAM before tells a GPU's caches that nothing is needed again.
+ * Beside them what comes before the function.
  */
 #define BENCH_SAXPY_TYPES                                                     \
 	"struct four { _Alignas(16) float at[4]; };\n"                        \
-	"#ifdef __CUDA_ARCH__\n"                                              \
+	"#if defined(__CUDA_ARCH__) && defined(FOUR_STREAM)\n"                 \
 	"#define FOUR_READ(to, from) do { \\\n"                               \
 	"	float4 f = __ldcs((const float4 *)(from)); \\\n"              \
 	"	(to).at[0] = f.x, (to).at[1] = f.y; \\\n"                     \

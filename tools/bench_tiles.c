@@ -40,7 +40,9 @@
 static const char source[] =
 	"#include <megakernel/handler.h>\n"
 	"struct saxpy { struct mk_ref x, y; float a; uint32_t n; };\n"
-	BENCH_SAXPY_TYPES
+	/* or what workers keep for themselves would have to make room in the
+	 * caches; the launch is faster without, by 5 % */
+	"#define FOUR_STREAM\n" BENCH_SAXPY_TYPES
 	"MK_HANDLER(bench_tiles, struct saxpy)\n" BODY
 	"MK_HANDLER_BLOCK(bench_tiles_block, struct saxpy)\n" BODY;
 
