@@ -398,15 +398,19 @@ static unsigned reap_run(struct mk_queue *q, struct mk_completion *out,
 	return i;
 }
 
-/* The common case: nothing was collected before, all comes in order. */
+/* The common case: nothing was collected before, no cancel word is to be taken
+ * back, all comes in order. */
+static bool in_order(const struct mk_queue *q)
+{
+	return q->ready_tail == q->ready_head && !q->early_count &&
+	       !mk_load_relaxed(&q->cancels);
+}
+
 static unsigned reap_in_order(struct mk_queue *q, struct mk_completion *out,
 			      unsigned n)
 {
 	unsigned have = 0, run;
 
-	if (q->ready_tail != q->ready_head || q->early_count ||
-	    mk_load_relaxed(&q->cancels))
-		return 0;
 	do {
 		run = reap_run(q, out + have, n - have);
 		have += run;
@@ -417,16 +421,15 @@ static unsigned reap_in_order(struct mk_queue *q, struct mk_completion *out,
 }
 
 /*
- * Has the oldest slot only just begun to keep us waiting? Then the answers
- * behind it are being written: to look at them takes their lines away from
+ * The oldest slot has no answer. Has it only just begun to keep us waiting?
+ * Then the answers behind it are being written: to look at them takes their lines away from
  * whoever writes them, again and again, and slows down both.
  */
 static bool just_missed(struct mk_queue *q)
 {
 	uint64_t now;
 
-	if (q->ready_tail != q->ready_head || q->early_count ||
-	    q->limit - q->next < 2 ||
+	if (q->limit - q->next < 2 ||
 	    (q->event_fd >= 0 && !mk_load_relaxed(&q->block->armed)))
 		return false;
 	now = mk_now_ns();
@@ -439,11 +442,13 @@ static bool just_missed(struct mk_queue *q)
 
 int mk_queue_reap(struct mk_queue *q, struct mk_completion *out, unsigned n)
 {
-	int have = (int)reap_in_order(q, out, n);
+	int have;
 
-	if (have || just_missed(q))
-		return have;
+	if (in_order(q)) {
+		have = (int)reap_in_order(q, out, n);
+		if (have || just_missed(q))
+			return have;
+	}
 	have = mk_queue_peek(q, out, n);
-
 	return have > 0 ? mk_queue_advance(q, (unsigned)have) : have;
 }

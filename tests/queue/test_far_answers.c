@@ -134,6 +134,25 @@ static void reap_finds_what_is_behind(void **state)
 	assert_int_equal(mk_queue_reap(f->q, out, 64), 0);
 }
 
+/* One was asked to end; what is ready before it is given all the same. */
+static void reap_beside_a_cancel(void **state)
+{
+	struct fixture *f = *state;
+	struct mk_completion out;
+	uint32_t zero = 0;
+
+	submit_many(f, 5);
+	support_submit(f->q, f->hold, 9, &zero, sizeof(zero));
+	support_submit(f->q, f->hold, 1, &zero, sizeof(zero));
+	assert_int_equal(mk_queue_cancel(f->q, 9), 1);
+	assert_int_equal(mk_queue_set_observable(f->q, 0, 1), 0);
+	assert_int_equal(mk_queue_drain(f->q, WAIT_NS), 0);
+	for (unsigned i = 0; i < 7; i++) {
+		assert_int_equal(mk_queue_reap(f->q, &out, 1), 1);
+		assert_int_equal(out.user_data, !i ? 1 : i == 6 ? 9 : 7);
+	}
+}
+
 static void peek_sees_all_when_it_arms(void **state)
 {
 	static struct mk_completion out[2000];
@@ -167,6 +186,8 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(reap_finds_what_is_behind,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(reap_beside_a_cancel, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(peek_sees_all_when_it_arms,
 						setup, teardown),
 	};
