@@ -9,9 +9,9 @@
 
 #define MKD_TILES_AHEAD 4u /* turns that a worker has at the rest, at least */
 #define MKD_TILES_MOST 16u /* taken at once */
-#define MKD_TILES_SHORT_NS 8000u /* what is taken at once shall take longer,
-				  * and not much longer: neighbours that are
-				  * read at the same time share rows of memory */
+/* What is taken at once shall take longer, and not much longer: neighbours that
+ * are read at the same time share rows of memory. */
+#define MKD_TILES_SHORT_NS 8000u
 #define MKD_TILES_TURNS 64u /* of a stay */
 
 /* The slot that an open job is of, and what runs of it now. */
