@@ -384,6 +384,7 @@ enum mk_stuck mk_stuck_look(struct mk_ctx *ctx, struct mk_error *why,
 {
 	struct look l = { .ctx = ctx };
 	enum mk_stuck r = MK_STUCK_NOT;
+	uint64_t restarts = mk_load_acquire(&ctx->restarts);
 	bool waits = false;
 
 	collect(&l);
@@ -391,6 +392,10 @@ enum mk_stuck mk_stuck_look(struct mk_ctx *ctx, struct mk_error *why,
 		waits |= !l.nodes[i].fence;
 	if (!l.live && waits)
 		r = counters_read(&l, ready);
+	/* what was seen is to be of one engine, which lives */
+	if (mk_load_acquire(&ctx->lost) != MK_ALIVE ||
+	    mk_load_acquire(&ctx->restarts) != restarts)
+		r = MK_STUCK_NOT;
 	if (r == MK_STUCK_FOUND) {
 		why->code = -EDEADLK;
 		snprintf(why->operation, sizeof(why->operation), "mk_ctx");

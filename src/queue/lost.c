@@ -50,6 +50,15 @@ static bool begun(const struct mk_queue *q, uint64_t t)
 		       MK_BEGUN_WAITS == (MK_BEGUN | MK_MARK(t, q->shift));
 }
 
+/* It waited for a counter in mk_await(): not in the next process. No engine
+ * writes the word now. */
+static void forget_wait(struct mk_queue *q, uint64_t t)
+{
+	uint32_t *word = &q->ext[t & q->mask].begun;
+
+	mk_store_release(word, mk_load_relaxed(word) & ~MK_BEGUN_WAITS);
+}
+
 /* What is kept of a slot that had begun in a process that was lost and runs
  * again: its ticket, and whether it was suspected. One of the queue's ring at
  * that index before has another ticket. */
@@ -173,6 +182,7 @@ void mk_queue_prepare_restart(struct mk_queue *q)
 		}
 		/* it was asked to end because its process hung: that is over */
 		mk_queue_withdraw(q, at);
+		forget_wait(q, at);
 		again = at;
 		replayed++;
 	}

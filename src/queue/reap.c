@@ -422,8 +422,8 @@ static unsigned reap_in_order(struct mk_queue *q, struct mk_completion *out,
 
 /*
  * The oldest slot has no answer. Has it only just begun to keep us waiting?
- * Then the answers behind it are being written: to look at them takes their lines away from
- * whoever writes them, again and again, and slows down both.
+ * Then the answers behind it are being written: to look at them takes their
+ * lines away from whoever writes them, again and again, and slows down both.
  */
 static bool just_missed(struct mk_queue *q)
 {

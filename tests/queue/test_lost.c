@@ -33,7 +33,7 @@ static void publish(uint64_t user_data, uint8_t flags)
 	assert_int_equal(mk_queue_submit(q, s, 1), 1);
 }
 
-/* A worker had claimed so many, and these of them had run. */
+/* A worker had claimed so many, and these of them had run, and waited. */
 static void claimed(uint64_t n, uint64_t ran)
 {
 	mk_store_release(&q->block->claim, q->first_ticket + n);
@@ -42,7 +42,8 @@ static void claimed(uint64_t n, uint64_t ran)
 
 		if (ran & 1ull << i)
 			mk_store_release(&q->ext[t & q->mask].begun,
-					 0x10000u | MK_MARK(t, q->shift));
+					 MK_BEGUN | MK_BEGUN_WAITS |
+						 MK_MARK(t, q->shift));
 	}
 }
 
@@ -98,6 +99,9 @@ static void recovered(void **state)
 	publish_all(result);
 	lose();
 	assert_int_equal(mk_ctx_recover(ctx, SUPPORT_NS), 0);
+	/* the one that runs again, as soon as it may, waits for nothing */
+	assert_false(mk_load_acquire(&q->ext[(q->first_ticket + 1) & q->mask]
+					      .begun) & MK_BEGUN_WAITS);
 	assert_int_equal(mk_ctx_resume(ctx), 0);
 	results(result, 3 * KINDS);
 	/* begun; the idempotent one runs again */
