@@ -143,12 +143,58 @@ static void killed_while_it_waits(void **state)
 	support_ctx_end(ctx);
 }
 
+/* The same of what a slot made that had waited itself. */
+static void killed_while_its_work_waits(void **state)
+{
+	struct mk_ctx *ctx = rig_ctx(MK_RECOVERY_BUDGET, 0);
+	struct mk_queue *q = support_queue(ctx, 64);
+	struct args args = { .word = 1 };
+	struct mk_completion c;
+	struct mk_slot *slot;
+	mk_buffer_t b;
+	uint32_t module;
+
+	(void)state;
+	assert_int_equal(mk_module_load_source(ctx, "made.c", made_source, 0,
+					       &module), 0);
+	assert_int_equal(mk_buffer_create(ctx, 4096, 0, &b), 0);
+	args.ref = mk_buffer_ref(b);
+	args.opcode = opcode(ctx, "waits");
+	assert_int_equal(mk_queue_get(q, 1, &slot), 1);
+	mk_slot_init(slot, (uint16_t)opcode(ctx, "makes"), 1);
+	memcpy(slot->bytes, &args, sizeof(args));
+	assert_int_equal(mk_slot_wait(q, slot, b, 2, 1), 0);
+	assert_int_equal(mk_queue_submit(q, slot, 1), 1);
+	/* it waits, then it is raised */
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result,
+				 0);
+	assert_int_equal(mk_queue_get(q, 1, &slot), 1);
+	mk_slot_init(slot, MK_OP_NOP, 2);
+	assert_int_equal(mk_slot_raise(q, slot, b, 2), 0);
+	assert_int_equal(mk_queue_submit(q, slot, 1), 1);
+	assert_int_equal(support_reap(q).result, 0);
+	rig_await_word(q, 3, 1);
+	/* workers have turned to something else */
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result,
+				 0);
+	support_sleep(20 * SUPPORT_MS);
+	assert_int_equal(kill(rig_worker(ctx), SIGKILL), 0);
+	c = support_reap(q);
+	assert_true(c.user_data == 1);
+	assert_int_equal(c.result, -MK_EMAYRUN);
+	support_queue_end(q);
+	support_ctx_end(ctx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(piece_crashes),
 		cmocka_unit_test(tile_crashes),
 		cmocka_unit_test(killed_while_it_waits),
+		cmocka_unit_test(killed_while_its_work_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -741,7 +741,10 @@ static int32_t flow_spawn(struct mk_task *task, uint32_t opcode,
 	if (!h)
 		return -MK_EFULL;
 	if (!w->job)
-		job_begun(job_open(w, 1));
+		job_open(w, 1);
+	/* one that waited has its job, and has not begun before now */
+	if (!w->job->begun)
+		job_begun(w->job);
 	made.root = w->job;
 	if (bytes)
 		memcpy(made.args, args, bytes);
