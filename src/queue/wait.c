@@ -202,13 +202,15 @@ int mk_queue_event_fd(struct mk_queue *q)
 			break;
 		r = 0;
 	}
+	/* under the lock: an engine that takes over is told of it. Dekker with
+	 * mk_ctx_lost(): it stores `lost`, then looks for this */
+	if (r >= 0)
+		mk_store_seq(&q->event_fd, fd);
 	pthread_mutex_unlock(&ctx->lock);
 	if (r < 0) {
 		close(fd);
 		return r;
 	}
-	/* Dekker with mk_ctx_lost(): it stores `lost`, then looks for this */
-	mk_store_seq(&q->event_fd, fd);
 	/* what is ready already is told at once, and so is a loss */
 	mk_store_seq(&q->block->armed, 1);
 	if ((mk_queue_collect_all(q, 1) || mk_load_seq(&ctx->lost)) &&
