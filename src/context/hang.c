@@ -119,16 +119,11 @@ static struct mk_queue *holder(struct mk_ctx *ctx, uint32_t index,
 
 /* Of the slot as it was published: the caller's copy may be another's by now,
  * if this one was answered since we looked. */
-static uint64_t header_of(const struct mk_queue *q, uint64_t ticket)
-{
-	return mk_load_relaxed(&q->ring[ticket & q->mask].unit[0].lo);
-}
-
 static uint64_t deadline_of(const struct mk_queue *q, uint64_t ticket)
 {
 	uint32_t index = (uint32_t)(ticket & q->mask);
 
-	return header_of(q, ticket) >> 40 & MK_SLOT_DEADLINE ?
+	return mk_queue_header(q, ticket) >> 40 & MK_SLOT_DEADLINE ?
 		       mk_load_relaxed(&q->ext[index].deadline_ns) :
 		       UINT64_MAX;
 }
@@ -175,7 +170,7 @@ static void judge(struct mk_hang *h, struct watched *w, struct mk_queue *q,
 		h->found.queue = w->queue;
 		h->found.ticket = w->ticket;
 		h->found.code = w->late ? MK_EOVERRUN : MK_EHUNG;
-		h->opcode = header_of(q, w->ticket) % MK_OPCODES;
+		h->opcode = mk_queue_header(q, w->ticket) % MK_OPCODES;
 		h->found_since = w->since;
 	}
 }
@@ -236,7 +231,8 @@ static bool oldest(const struct mk_queue *q, uint64_t *ticket, bool *awaits)
 			*ticket = t;
 		}
 		if (kind == MK_IDLE_AWAITS || kind == MK_IDLE_GOES_ON ||
-		    (passed && (uint16_t)header_of(q, t) == MK_OP_FENCE)) {
+		    (passed &&
+		     (uint16_t)mk_queue_header(q, t) == MK_OP_FENCE)) {
 			passed = true;
 			continue;
 		}
@@ -292,7 +288,7 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 		return;
 	}
 	h->active = now;
-	waits |= header_of(q, ticket) >> 40 & MK_SLOT_WAIT &&
+	waits |= mk_queue_header(q, ticket) >> 40 & MK_SLOT_WAIT &&
 		 !was_ready(h, q, ticket);
 	/* one that waits needs no worker */
 	if (!q->stale_since || q->stale != ticket || named(h, q, ticket) ||
@@ -318,7 +314,7 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 	h->found.queue = q->desc.index;
 	h->found.ticket = ticket;
 	h->found.code = now > deadline_of(q, ticket) ? MK_EOVERRUN : MK_EHUNG;
-	h->opcode = header_of(q, ticket) % MK_OPCODES;
+	h->opcode = mk_queue_header(q, ticket) % MK_OPCODES;
 	h->found_since = q->stale_since;
 	q->stale_since = UINT64_MAX; /* once */
 }

@@ -45,18 +45,12 @@ struct look {
 
 /* ---- who waits ---------------------------------------------------------- */
 
-static uint64_t header_of(const struct mk_queue *q, uint64_t ticket)
-{
-	return mk_load_relaxed(&q->ring[ticket & q->mask].unit[0].lo);
-}
-
 enum mk_idle_kind mk_stuck_kind(const struct mk_queue *q, uint64_t ticket)
 {
-	uint64_t header = header_of(q, ticket);
-	/* pairs with the device's store-release; after the first run */
-	uint32_t begun = mk_load_acquire(&q->ext[ticket & q->mask].begun);
+	uint64_t header = mk_queue_header(q, ticket);
+	uint32_t begun = mk_queue_begun(q, ticket);
 
-	if (begun % MK_BEGUN_WAITS == (MK_BEGUN | MK_MARK(ticket, q->shift)))
+	if (begun)
 		return begun & MK_BEGUN_WAITS ? MK_IDLE_AWAITS :
 						MK_IDLE_GOES_ON;
 	if (header >> 40 & MK_SLOT_WAIT || (uint16_t)header == MK_OP_FENCE)
@@ -86,7 +80,7 @@ static bool take_await(struct node *n, const struct mk_queue *q,
 static void take(struct node *n, const struct mk_queue *q, uint64_t ticket)
 {
 	const struct mk_wire_ext *ext = &q->ext[ticket & q->mask];
-	uint64_t header = header_of(q, ticket);
+	uint64_t header = mk_queue_header(q, ticket);
 	bool raises = header >> 40 & MK_SLOT_RAISE;
 
 	memset(n, 0, sizeof(*n));

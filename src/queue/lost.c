@@ -42,14 +42,6 @@ static void see_claims(struct mk_queue *q, uint64_t head, uint64_t tail)
 	q->loss_seen = true;
 }
 
-/* It ran, and went on without a worker: in pieces, or later. The dead process
- * said so, and if that is nonsense it costs no more than this answer. */
-static bool begun(const struct mk_queue *q, uint64_t t)
-{
-	return mk_load_acquire(&q->ext[t & q->mask].begun) %
-		       MK_BEGUN_WAITS == (MK_BEGUN | MK_MARK(t, q->shift));
-}
-
 /* It waited for a counter in mk_await(): not in the next process. No engine
  * writes the word now. */
 static void forget_wait(struct mk_queue *q, uint64_t t)
@@ -80,7 +72,11 @@ static int fate(const struct mk_queue *q, uint64_t t, bool *suspect)
 	if ((int64_t)(q->loss_claim - t) <= 0)
 		return MK_ENOTRUN;
 	if (!n)
-		return loss->exact && !begun(q, t) ? MK_ENOTRUN : MK_EMAYRUN;
+		/* or it ran, and went on without a worker: in pieces, or
+		 * later. The dead process said so, and if that is nonsense it
+		 * costs no more than this answer */
+		return loss->exact && !mk_queue_begun(q, t) ? MK_ENOTRUN :
+							      MK_EMAYRUN;
 	/* a row says itself how far it came, and is done with another try */
 	if (n->code == MK_EFAULT &&
 	    q->slots[t & q->mask].opcode == MK_OP_ROW)

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdalign.h>
 
+#include "base/order.h"
 #include "context/context.h"
 
 /* What became of an index ahead of `next`. */
@@ -149,6 +150,22 @@ static inline uint64_t mk_queue_slot_index(const struct mk_queue *q,
 bool mk_queue_published(const struct mk_queue *q, uint64_t t);
 /* True if the answer to ticket t, which is in [head, tail), has come. */
 bool mk_queue_answered(const struct mk_queue *q, uint64_t t);
+
+/* unit[0].lo of the wire slot of ticket t. */
+static inline uint64_t mk_queue_header(const struct mk_queue *q, uint64_t t)
+{
+	return mk_load_relaxed(&q->ring[t & q->mask].unit[0].lo);
+}
+
+/* The begun word of ticket t; 0: it is another's, or it has not begun. */
+static inline uint32_t mk_queue_begun(const struct mk_queue *q, uint64_t t)
+{
+	/* pairs with the device's store-release; after the first run */
+	uint32_t word = mk_load_acquire(&q->ext[t & q->mask].begun);
+
+	return word % MK_BEGUN_WAITS == (MK_BEGUN | MK_MARK(t, q->shift)) ?
+		       word : 0;
+}
 
 /* 0, or why mk_queue_submit() would refuse this slot. (submit.c) */
 int mk_queue_check(const struct mk_queue *q, const struct mk_slot *slot);

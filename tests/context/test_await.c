@@ -67,17 +67,7 @@ static void publish(struct mk_queue *to, uint64_t user_data, uint32_t how,
 
 static void has(const char *what)
 {
-	uint64_t end = support_now() + SUPPORT_NS;
-	static char text[20000];
-
-	/* it is put on record a moment after they were asked */
-	do
-		assert_true(mk_ctx_evidence(ctx, MK_EVIDENCE_TEXT, text,
-					    sizeof(text)) <
-			    (int64_t)sizeof(text));
-	while (!strstr(text, what) && support_now() < end);
-	if (!strstr(text, what))
-		fail_msg("\"%s\" is not in:\n%s", what, text);
+	support_evidence_has(ctx, what);
 }
 
 /* Nobody raises it; a fence waits behind, and others come and go. */

@@ -70,17 +70,7 @@ static void await_asked(struct mk_queue *of, uint64_t t)
 
 static void has(const char *what)
 {
-	uint64_t end = support_now() + SUPPORT_NS;
-	static char text[20000];
-
-	/* it is put on record a moment after they were asked */
-	do
-		assert_true(mk_ctx_evidence(ctx, MK_EVIDENCE_TEXT, text,
-					    sizeof(text)) <
-			    (int64_t)sizeof(text));
-	while (!strstr(text, what) && support_now() < end);
-	if (!strstr(text, what))
-		fail_msg("\"%s\" is not in:\n%s", what, text);
+	support_evidence_has(ctx, what);
 }
 
 static int32_t result_of(struct mk_queue *from, uint64_t user_data)

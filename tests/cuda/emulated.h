@@ -19,6 +19,24 @@ static inline int begin_emulated(void **state)
 	return 0;
 }
 
+/* A context of the device; a test may change it before it makes one. */
+static inline struct mk_ctx_params emulated_params(uint32_t workers,
+						   uint64_t idle_ns)
+{
+	struct mk_ctx_params p = {
+		.size = sizeof(p),
+		.engine = "cuda",
+		.isolation = MK_ISOLATION_NONE,
+		.workers = workers,
+		.buffers_max = 64,
+		.shared_bytes = 16u << 20,
+		.heap_bytes = 1u << 20,
+		.idle_ns = idle_ns,
+	};
+
+	return p;
+}
+
 /* Can it be done here? Says why not. */
 static inline bool can_emulate(void)
 {

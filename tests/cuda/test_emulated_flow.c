@@ -21,18 +21,9 @@
 
 static struct mk_ctx *ctx_of(uint32_t workers, uint64_t idle_ns)
 {
-	struct mk_ctx_params p = {
-		.size = sizeof(p),
-		.engine = "cuda",
-		.isolation = MK_ISOLATION_NONE,
-		.workers = workers,
-		.buffers_max = 64,
-		.shared_bytes = 16u << 20,
-		.heap_bytes = 1u << 20,
-		.idle_ns = idle_ns,
-		.made_entries = 256,
-	};
+	struct mk_ctx_params p = emulated_params(workers, idle_ns);
 
+	p.made_entries = 256;
 	return support_ctx_with(&p);
 }
 

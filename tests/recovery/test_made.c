@@ -107,13 +107,29 @@ static void tile_crashes(void **state)
 	support_ctx_end(ctx);
 }
 
+/* Slot 1 stored word 3 and waits; workers turn to something else, and then the
+ * process is killed. It may have run. */
+static void lost_behind_word(struct mk_ctx *ctx, struct mk_queue *q)
+{
+	struct mk_completion c;
+
+	rig_await_word(q, 3, 1);
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result,
+				 0);
+	support_sleep(20 * SUPPORT_MS);
+	assert_int_equal(kill(rig_worker(ctx), SIGKILL), 0);
+	c = support_reap(q);
+	assert_true(c.user_data == 1);
+	assert_int_equal(c.result, -MK_EMAYRUN);
+}
+
 /* Killed while a slot that ran waits, which no worker has in hand. */
 static void killed_while_it_waits(void **state)
 {
 	struct mk_ctx *ctx = rig_ctx(MK_RECOVERY_BUDGET, 0);
 	struct mk_queue *q = support_queue(ctx, 16);
 	struct args args = { .word = 1 };
-	struct mk_completion c;
 	mk_buffer_t b;
 	uint32_t module;
 
@@ -125,16 +141,7 @@ static void killed_while_it_waits(void **state)
 	args.opcode = opcode(ctx, "makes");
 	support_submit(q, (uint16_t)opcode(ctx, "waits"), 1, &args,
 		       sizeof(args));
-	rig_await_word(q, 3, 1);
-	/* workers have turned to something else */
-	for (unsigned i = 0; i < 12; i++)
-		assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result,
-				 0);
-	support_sleep(20 * SUPPORT_MS);
-	assert_int_equal(kill(rig_worker(ctx), SIGKILL), 0);
-	c = support_reap(q);
-	assert_true(c.user_data == 1);
-	assert_int_equal(c.result, -MK_EMAYRUN);
+	lost_behind_word(ctx, q);
 	assert_int_equal(rig_word(q, 3), 1);
 	rig_await_restarts(ctx, 1);
 	assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
@@ -149,7 +156,6 @@ static void killed_while_its_work_waits(void **state)
 	struct mk_ctx *ctx = rig_ctx(MK_RECOVERY_BUDGET, 0);
 	struct mk_queue *q = support_queue(ctx, 64);
 	struct args args = { .word = 1 };
-	struct mk_completion c;
 	struct mk_slot *slot;
 	mk_buffer_t b;
 	uint32_t module;
@@ -174,16 +180,7 @@ static void killed_while_its_work_waits(void **state)
 	assert_int_equal(mk_slot_raise(q, slot, b, 2), 0);
 	assert_int_equal(mk_queue_submit(q, slot, 1), 1);
 	assert_int_equal(support_reap(q).result, 0);
-	rig_await_word(q, 3, 1);
-	/* workers have turned to something else */
-	for (unsigned i = 0; i < 12; i++)
-		assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result,
-				 0);
-	support_sleep(20 * SUPPORT_MS);
-	assert_int_equal(kill(rig_worker(ctx), SIGKILL), 0);
-	c = support_reap(q);
-	assert_true(c.user_data == 1);
-	assert_int_equal(c.result, -MK_EMAYRUN);
+	lost_behind_word(ctx, q);
 	support_queue_end(q);
 	support_ctx_end(ctx);
 }

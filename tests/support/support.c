@@ -245,6 +245,20 @@ unsigned support_kill_children(void)
 	return children(SIGKILL);
 }
 
+void support_evidence_has(struct mk_ctx *ctx, const char *what)
+{
+	uint64_t end = support_now() + SUPPORT_NS;
+	static char text[20000];
+
+	do
+		assert_true(mk_ctx_evidence(ctx, MK_EVIDENCE_TEXT, text,
+					    sizeof(text)) <
+			    (int64_t)sizeof(text));
+	while (!strstr(text, what) && support_now() < end);
+	if (!strstr(text, what))
+		fail_msg("\"%s\" is not in:\n%s", what, text);
+}
+
 uint64_t support_random(uint64_t *state)
 {
 	uint64_t x = *state ? *state : 0x9e3779b97f4a7c15ull;

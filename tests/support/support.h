@@ -91,6 +91,10 @@ unsigned support_children(void);
 /* SIGKILL to each; how many. */
 unsigned support_kill_children(void);
 
+/* The last record of evidence has these words, or gets them soon: it is
+ * written a moment after slots were asked to end. Or a failed test. */
+void support_evidence_has(struct mk_ctx *ctx, const char *what);
+
 /* xorshift: the same numbers on every machine. */
 uint64_t support_random(uint64_t *state);
 

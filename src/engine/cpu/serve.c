@@ -33,6 +33,12 @@ static inline bool marked(uint64_t word, uint64_t ticket, uint32_t shift)
 	return (uint16_t)(word >> MK_MARK_SHIFT) == MK_MARK(ticket, shift);
 }
 
+/* May it have had its answer before a restart? */
+static inline bool before_restart(const struct cpu_queue *q, uint64_t ticket)
+{
+	return ticket - q->skip_until >= UINT64_MAX / 2;
+}
+
 /* Is the entry of this ticket a later one's? Then it had its answer before a
  * restart, and was reaped since: it is passed over. */
 static bool reused(const struct cpu_queue *q, uint64_t word, uint64_t ticket)
@@ -40,8 +46,7 @@ static bool reused(const struct cpu_queue *q, uint64_t word, uint64_t ticket)
 	uint16_t newer = (uint16_t)((uint16_t)(word >> MK_MARK_SHIFT) -
 				    MK_MARK(ticket, q->shift));
 
-	return ticket - q->skip_until >= UINT64_MAX / 2 &&
-	       newer - 1u < INT16_MAX;
+	return before_restart(q, ticket) && newer - 1u < INT16_MAX;
 }
 
 bool cpu_queue_has_work(const struct cpu_queue *q)
@@ -439,7 +444,6 @@ static unsigned claimable(struct cpu_worker *w, struct cpu_queue *q,
 	for (n = 0; n < most; n++) {
 		const struct mk_wire_unit *unit =
 			&q->ring[(t + n) & q->mask].unit[0];
-
 		/* pairs with the stamp of mk_queue_submit() */
 		uint64_t word = mk_load_acquire(&unit->hi);
 
@@ -465,7 +469,7 @@ static void serve_claimed(struct cpu_worker *w, struct cpu_queue *q,
 		uint64_t hi = mk_load_acquire(&q->ring[t & q->mask].unit[0].hi);
 
 		/* after a restart: passed over what has its answer */
-		if (t - q->skip_until >= UINT64_MAX / 2 && answered(q, t))
+		if (before_restart(q, t) && answered(q, t))
 			continue;
 		serve_slot(w, q, t, hi & ((1ull << MK_MARK_SHIFT) - 1));
 		if (w->untold_count >= TELL_EVERY)
