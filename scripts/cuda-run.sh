@@ -267,10 +267,25 @@ map()
 
 chaos()
 {
+	mkdir -p "$logs/evidence"
 	one chaos 330 "$dir/bin/megakernel" chaos --engine cuda --seed 11 \
-		--faults 210 --seconds 150 --hang-ms 400 \
+		--faults 210 --seconds 150 --hang-ms 400 --evidence evidence \
 		--kinds trap,illegal,hang,sigkill,restart,descriptors,socket
 	cat "$logs/chaos.log"
+	# what the endless loop left behind
+	echo "   $(cat "$logs"/evidence/*.txt | grep -c '^hang: ') hangs in" \
+		"$(find "$logs/evidence" -name '*.txt' | wc -l) records"
+	record=$(grep -l '^hang: handler chaos_hang' "$logs"/evidence/*.txt |
+		head -n 1)
+	if [ -n "$record" ]; then
+		record=${record##*/}
+		one hang 10 "$dir/bin/megakernel" postmortem \
+			"evidence/${record%.txt}.json"
+		cat "$logs/hang.log"
+	else
+		echo "   no record of evidence names a hang"
+		failed="$failed chaos-evidence"
+	fi
 }
 
 # Files from the page cache, and large ones searched by both engines.
