@@ -27,7 +27,8 @@ enum option {
 	RAW_ISOLATION = 2, /* an isolation that there is not */
 	RAW_MEMORY = 4,   /* sizes stay as they are if they must be refused */
 	RAW_WORKERS = 8,  /* the same of workers */
-	STRING_SHIFT = 4  /* bits 4-6: which engine */
+	STRING_SHIFT = 4, /* bits 4-6: which engine */
+	NO_DIRECTORY = 0xc0 /* both: evidence_dir is none */
 };
 
 static struct mk_ctx *ctx; /* for queues and dispatches */
@@ -37,7 +38,7 @@ static uint32_t params_size;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const int codes[] = { EINVAL, E2BIG, ENOMEM, EMFILE, ENFILE, ENOSPC,
-			     MK_EENGINE, MK_EOVERFLOW };
+			     ENOENT, MK_EENGINE, MK_EOVERFLOW };
 
 /* A code that the header names, with the sentence of this failure. */
 static void check_failure(int64_t r, const char *operation)
@@ -166,7 +167,9 @@ static void tame_ctx(unsigned options)
 	put_string(offsetof(struct mk_ctx_params, compiler),
 		   options & 0x80 ? "" : NULL);
 	put_string(offsetof(struct mk_ctx_params, evidence_dir),
-		   options & 0x80 ? "/nonexistent/evidence" : NULL);
+		   (options & NO_DIRECTORY) == NO_DIRECTORY ?
+			   "/nonexistent/evidence" :
+		   options & 0x80 ? "." : NULL);
 }
 
 /* A field that has to be refused, whatever else there is. */
@@ -233,6 +236,8 @@ static void try_ctx(unsigned options)
 		REQUIRE(r == wrong);
 	else if (ctx_refused())
 		REQUIRE(r == -EINVAL);
+	if (r == -ENOENT)
+		REQUIRE((options & NO_DIRECTORY) == NO_DIRECTORY);
 	if (r) {
 		check_failure(r, "mk_ctx_create");
 		REQUIRE(made == (void *)&made); /* outputs only on success */

@@ -192,8 +192,8 @@ struct mk_ctx_params {
  *
  * @retval -EINVAL       a field is out of its range.
  * @retval -E2BIG        params has an unknown tail that is not zero.
- * @retval -ENOMEM       no memory, or the reservation does not fit the
- *                       address space (see heap_bytes).
+ * @retval -ENOENT, -ENOTDIR, -EACCES ...  evidence_dir will not do.
+ * @retval -ENOMEM       no memory, or no room for heap_bytes of addresses.
  * @retval -EFBIG        it exceeds the limit on a file's size (RLIMIT_FSIZE).
  * @retval -EMFILE       descriptors are exhausted (-ENFILE: system-wide).
  * @retval -MK_EENGINE   no such engine or device, or not on this machine.

@@ -83,7 +83,10 @@ enum mk_evidence_format {
  * wait in vain, were found: for
  * each worker its slot, handler, arguments, since when, its counters; each
  * queue with the last records of its debug log. Taken before a hung process is
- * killed. Also in evidence_dir, as evidence-PID-NUMBER.txt and .json.
+ * killed. Also in evidence_dir, as evidence-PID-NUMBER.txt and .json: one pair
+ * for each, by the end of mk_ctx_destroy() at the latest. None replaces a file
+ * that is there. While it cannot be written (disk, descriptors) the record
+ * says so and why, and it is tried again about once a second.
  *
  * Thread-safe; takes a lock.
  *

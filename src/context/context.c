@@ -467,12 +467,13 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 {
 	int r = ctx_probe(ctx, p);
 
+	if (!r)
+		r = mk_evidence_dir(p->evidence_dir, &ctx->evidence_dir);
 	if (r)
 		return r;
 	if (copy_string(&ctx->cache_dir, p->cache_dir) ||
 	    copy_string(&ctx->worker_path, p->worker_path) ||
-	    copy_string(&ctx->compiler, p->compiler) ||
-	    copy_string(&ctx->evidence_dir, p->evidence_dir))
+	    copy_string(&ctx->compiler, p->compiler))
 		return no_memory();
 	ctx->recovery = p->recovery;
 	ctx->restarts_max = p->restarts_max;
@@ -603,6 +604,8 @@ int64_t mk_ctx_destroy(struct mk_ctx *ctx, uint64_t timeout_ns)
 		left += (int64_t)mk_queue_unanswered(q);
 		mk_queue_free(q);
 	}
+	/* what the keeper had no time for, or nobody saw but us */
+	mk_evidence_write(ctx, true);
 	ctx_free(ctx);
 	return left;
 }

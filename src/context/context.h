@@ -116,10 +116,11 @@ struct mk_ctx {
 	struct mk_loss_counts counts;
 	struct mk_keeper *keeper; /* NULL before it is started, and after */
 	struct mk_record *record; /* the last loss; under error_lock */
+	struct mk_record *unwritten; /* before it, oldest first; likewise */
 	uint32_t recovery; /* enum mk_recovery, never DEFAULT */
 	uint32_t restarts_max;
 	uint64_t restart_window_ns, restart_delay_ns, hang_ns, grace_ns;
-	char *evidence_dir; /* or NULL */
+	char *evidence_dir; /* absolute, or NULL */
 	uint32_t deadlines; /* relaxed: some slot was given one */
 
 	/* guards what can be killed without ctx->lock, whose holder may wait

@@ -4,11 +4,9 @@
 #include "context/evidence.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -205,8 +203,7 @@ void mk_evidence_take(struct mk_ctx *ctx, const struct mk_error *why)
 				    r->worker[i].handler);
 	pthread_mutex_lock(&ctx->error_lock);
 	r->cause = cause_of(ctx, r);
-	old = ctx->record;
-	ctx->record = r;
+	old = mk_evidence_replace(ctx, r);
 	pthread_mutex_unlock(&ctx->error_lock);
 	free(old);
 }
@@ -219,20 +216,7 @@ void mk_evidence_next(struct mk_ctx *ctx)
 	pthread_mutex_unlock(&ctx->error_lock);
 }
 
-void mk_evidence_free(struct mk_ctx *ctx)
-{
-	free(ctx->record);
-	ctx->record = NULL;
-}
-
 /* ---- giving ------------------------------------------------------------ */
-
-static size_t put(const struct mk_record *r, uint32_t format, char *out,
-		  size_t room)
-{
-	return format == MK_EVIDENCE_JSON ? mk_record_json(r, out, room) :
-					    mk_record_text(r, out, room);
-}
 
 int64_t mk_ctx_evidence(struct mk_ctx *ctx, uint32_t format, char *out,
 			size_t room)
@@ -249,73 +233,7 @@ int64_t mk_ctx_evidence(struct mk_ctx *ctx, uint32_t format, char *out,
 		out[0] = '\0';
 	pthread_mutex_lock(&ctx->error_lock);
 	if (ctx->record)
-		n = (int64_t)put(ctx->record, format, out, room);
+		n = (int64_t)mk_record_put(ctx->record, format, out, room);
 	pthread_mutex_unlock(&ctx->error_lock);
 	return n;
-}
-
-static bool write_all(int fd, const char *data, size_t n)
-{
-	while (n) {
-		ssize_t w = write(fd, data, n);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return false;
-		data += w;
-		n -= (size_t)w;
-	}
-	return true;
-}
-
-/* Whole, or not at all: under another name first. */
-static void write_file(const char *dir, uint64_t number, const char *ending,
-		       const char *data, size_t n)
-{
-	char path[4096], temp[4096];
-	int a = snprintf(path, sizeof(path), "%s/evidence-%d-%llu.%s", dir,
-			 (int)getpid(), (unsigned long long)number, ending);
-	int b = snprintf(temp, sizeof(temp), "%s/.evidence-%d-%llu.%s", dir,
-			 (int)getpid(), (unsigned long long)number, ending);
-	int fd;
-	bool good;
-
-	if (a < 0 || b < 0 || (size_t)b >= sizeof(temp))
-		return;
-	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-		  0600);
-	if (fd < 0)
-		return;
-	good = write_all(fd, data, n);
-	if (close(fd) || !good || rename(temp, path))
-		unlink(temp);
-}
-
-void mk_evidence_write(struct mk_ctx *ctx)
-{
-	static const char *const endings[] = { "txt", "json" };
-	uint64_t number = 0;
-
-	if (!ctx->evidence_dir)
-		return;
-	pthread_mutex_lock(&ctx->error_lock);
-	if (ctx->record && !ctx->record->written) {
-		number = ctx->record->number;
-		ctx->record->written = true;
-	}
-	pthread_mutex_unlock(&ctx->error_lock);
-	for (uint32_t format = 0; number && format < 2; format++) {
-		int64_t n = mk_ctx_evidence(ctx, format, NULL, 0);
-		char *text = n > 0 ? malloc((size_t)n + 1) : NULL;
-
-		if (!text)
-			return;
-		/* another may have been taken meanwhile: then it is that one's
-		 * words, cut */
-		mk_ctx_evidence(ctx, format, text, (size_t)n + 1);
-		write_file(ctx->evidence_dir, number, endings[format], text,
-			   strlen(text));
-		free(text);
-	}
 }

@@ -355,7 +355,7 @@ static void act(struct mk_hang *h, uint64_t now)
 		mk_loss_blame(ctx, h->found.queue, h->found.ticket,
 			      h->found.code);
 	mk_evidence_take(ctx, &why);
-	mk_evidence_write(ctx);
+	mk_evidence_write(ctx, false);
 	if (process)
 		mk_ctx_condemn(ctx, &why);
 	else
@@ -373,7 +373,7 @@ static void act_stuck(struct mk_hang *h)
 	switch (mk_stuck_look(ctx, &why, &ready)) {
 	case MK_STUCK_FOUND:
 		mk_evidence_take(ctx, &why);
-		mk_evidence_write(ctx);
+		mk_evidence_write(ctx, false);
 		break;
 	case MK_STUCK_READY:
 		ready.code = MK_EHUNG;

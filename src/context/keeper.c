@@ -178,7 +178,7 @@ static void bring_back(struct mk_keeper *k)
 		pthread_cond_broadcast(&ctx->returned);
 		pthread_mutex_unlock(&ctx->lock);
 	} while (r);
-	mk_evidence_write(ctx);
+	mk_evidence_write(ctx, false);
 }
 
 static void *keeper_main(void *arg)
@@ -193,7 +193,7 @@ static void *keeper_main(void *arg)
 			return NULL;
 		if (mk_load_acquire(&k->ctx->lost) == MK_RETURNING)
 			bring_back(k);
-		mk_evidence_write(k->ctx);
+		mk_evidence_write(k->ctx, false);
 		nap = mk_hang_look(k->hang);
 		/* what came since is looked at now */
 		if (mk_load_acquire(&k->ctx->lost) == MK_RETURNING)

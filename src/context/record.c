@@ -159,6 +159,9 @@ size_t mk_record_text(const struct mk_record *r, char *out, size_t room)
 		text_queue(&w, &r->queue[i]);
 	if (r->queue_count > r->queues)
 		put(&w, "  and %u more queues\n", r->queue_count - r->queues);
+	if (r->unwritten)
+		put(&w, "not written to evidence_dir: %s\n",
+		    mk_strerror(r->unwritten));
 	return w.used;
 }
 
@@ -253,6 +256,11 @@ size_t mk_record_json(const struct mk_record *r, char *out, size_t room)
 	put(&w, "],\"queue_count\":%u,\"queues\":[", r->queue_count);
 	for (uint32_t i = 0; i < r->queues; i++)
 		json_queue(&w, &r->queue[i], !i);
-	put(&w, "]}\n");
+	put(&w, "]");
+	if (r->unwritten) {
+		put(&w, ",\"unwritten\":");
+		put_string(&w, mk_strerror(r->unwritten));
+	}
+	put(&w, "}\n");
 	return w.used;
 }

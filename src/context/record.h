@@ -15,6 +15,13 @@ enum mk_phase {
 	MK_PHASE_CRASHED = 3
 };
 
+/* Is it in files? */
+enum mk_record_stored {
+	MK_RECORD_NEW = 0,
+	MK_RECORD_WITH_WRITER = 1,
+	MK_RECORD_WRITTEN = 2
+};
+
 struct mk_record_worker {
 	uint32_t phase; /* enum mk_phase */
 	uint32_t queue, opcode, beat;
@@ -42,7 +49,10 @@ struct mk_record {
 	struct mk_error why;
 	uint64_t number; /* of this context, from 1 */
 	bool fresh;      /* of the loss that is not over yet */
-	bool written;
+	uint32_t stored; /* enum mk_record_stored */
+	int unwritten; /* errno of the last try; 0: none failed */
+	uint64_t again_ns; /* when to try again; CLOCK_MONOTONIC */
+	struct mk_record *next; /* newer; while they wait to be written */
 	uint64_t now_ns;  /* CLOCK_MONOTONIC */
 	int64_t time_ns;  /* CLOCK_REALTIME */
 	char engine[16], device[64];
@@ -59,5 +69,13 @@ struct mk_record {
 /* Into words: as snprintf(), returns the bytes that there are. */
 size_t mk_record_text(const struct mk_record *r, char *out, size_t room);
 size_t mk_record_json(const struct mk_record *r, char *out, size_t room);
+
+/* The one or the other: enum mk_evidence_format. */
+static inline size_t mk_record_put(const struct mk_record *r, uint32_t format,
+				   char *out, size_t room)
+{
+	return format == MK_EVIDENCE_JSON ? mk_record_json(r, out, room) :
+					    mk_record_text(r, out, room);
+}
 
 #endif

@@ -62,6 +62,8 @@ has shown 'SIGSEGV' "the signal"
 # usage
 status 2 "a kind that is none" mk chaos --kinds no 2> err
 has err "no kind of fault 'no'" "its message"
+status 2 "no directory" mk chaos --evidence not/there --faults 1 2> err
+has err 'evidence_dir is "not/there": No such file' "its message"
 status 2 "an argument" mk chaos 5 2> err
 status 2 "an engine that is none" mk chaos --engine no --faults 1 2> err
 status 0 "help" mk chaos --help > help
