@@ -51,7 +51,7 @@ struct model_queue {
 	struct mk_slot *memory[ENTRIES_MOST]; /* the library's, by index */
 	uint64_t words[WORDS];
 	bool stopped, shutdown;
-	unsigned peeked; /* at least so many may be advanced */
+	unsigned peeked; /* so many may be advanced */
 	uint64_t full, submitted, ok, failed, cancelled, expired, bad_args;
 	struct mk_log_entry log[LOG]; /* the last */
 	uint64_t printed, log_read;
@@ -246,9 +246,9 @@ static void retire(struct model_queue *m, struct model_slot *s)
 
 static void retire_first(struct model_queue *m, unsigned n)
 {
-	while (n--)
+	for (unsigned i = 0; i < n; i++)
 		retire(m, nth_answered(m, 0));
-	m->peeked = 0;
+	m->peeked -= m->peeked < n ? m->peeked : n;
 }
 
 #endif

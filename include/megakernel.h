@@ -131,11 +131,11 @@ struct mk_ctx_params {
 	uint32_t workers;       /* 0: ask the machine; at most 1024 */
 	uint32_t buffers_max;   /* live buffers; 0: 65,536; at most 2^20 */
 	uint32_t scratch_bytes; /* per worker; 0: 64 KiB; at most 64 MiB */
-	uint64_t shared_bytes;  /* for queues; 0: 64 MiB. Reserved, not used:
-				 * memory is taken when a queue is made */
-	uint64_t heap_bytes;    /* for buffers; 0: the machine's memory, or
-				 * less where a limit of the process says so.
-				 * Reserved, not used */
+	uint64_t shared_bytes;  /* for queues; 0: 64 MiB; at most 4 GiB. Address
+				 * space: memory is taken with each queue */
+	uint64_t heap_bytes;    /* for buffers, likewise; 0: the machine's
+				 * memory, or less where a limit of the process
+				 * says so; at most 64 TiB */
 	uint64_t idle_ns;       /* a worker with no work spins this long, then
 				 * sleeps; 0: 50 us */
 	uint64_t command_ns;    /* the worker process answers a command within
@@ -187,7 +187,8 @@ struct mk_ctx_params {
  * (none), maps the shared memory, loads the built-in handlers. Costs
  * milliseconds, allocates, blocks.
  *
- * @param params  NULL for all defaults; copied.
+ * @param params  NULL for all defaults; copied. Its relative paths begin in
+ *                the directory that is the caller's now.
  * @param out     the context; end it with mk_ctx_destroy().
  *
  * @retval -EINVAL       a field is out of its range.
@@ -210,9 +211,8 @@ MK_API int mk_ctx_create(const struct mk_ctx_params *params,
  * -MK_ECANCELLED, slots that run may finish until the deadline. With
  * isolation process the worker process is killed at once if a slot has not
  * ended by then, and within a second if all have; it is always reaped. With
- * isolation none a handler that does not
- * return cannot be ended: then -ETIME is returned, the context stays valid,
- * and the call may be repeated.
+ * isolation none a handler that does not return cannot be ended: then -ETIME
+ * is returned, the context stays valid, and the call may be repeated.
  *
  * NULL is allowed. No other thread may use the context meanwhile.
  *
@@ -448,11 +448,10 @@ MK_API int mk_queue_submit(struct mk_queue *q, struct mk_slot *slots,
 			   unsigned n);
 
 /**
- * Copy completions that are ready, without freeing their slots.
- *
- * Completions come in the order of submission where the answers did, else as
- * they became ready. A second peek returns the same ones first. When it
- * returns 0 the event fd, if there is one, is armed again.
+ * Copy completions that are ready, without freeing their slots. They come in
+ * the order of submission where the answers did, else as they became ready. A
+ * second peek returns the same ones first. When it returns 0 the event fd, if
+ * there is one, is armed again.
  *
  * @return how many were copied, 0..n.
  * @retval -MK_EDEVLOST  the device is lost, and every slot that had no
@@ -463,7 +462,6 @@ MK_API int mk_queue_peek(struct mk_queue *q, struct mk_completion *out,
 
 /**
  * Free the slots of the first n completions that were peeked.
- *
  * @return n.
  * @retval -EINVAL  fewer than n completions were peeked.
  */
@@ -501,8 +499,10 @@ MK_API int mk_queue_wait(struct mk_queue *q, unsigned min,
  *
  * @param slot  filled by the caller, in its own memory; copied.
  * @return the result of the slot, which is also out->result.
- * @retval -ETIME  no answer in time; it will come as a completion with the
- *                 slot's user_data.
+ * @retval -EAGAIN  the ring was full all the time: nothing was submitted.
+ * @retval -ETIME   no answer in time; it will come as a completion with the
+ *                  slot's user_data.
+ * @retval others   as of mk_queue_get(), mk_queue_submit(), mk_queue_wait().
  */
 MK_API int mk_queue_call(struct mk_queue *q, const struct mk_slot *slot,
 			 struct mk_completion *out, uint64_t timeout_ns);
@@ -517,18 +517,16 @@ MK_API int mk_queue_call(struct mk_queue *q, const struct mk_slot *slot,
  */
 MK_API int mk_queue_event_fd(struct mk_queue *q);
 
-/** Ask the slots with this user_data to end. Those not yet claimed end with
- * -MK_ECANCELLED without being run; those that run see mk_cancelled().
- *
- * Walks the slots in flight; to be called by the thread that reaps.
- *
+/**
+ * Ask the slots with this user_data to end. Those not yet claimed end with
+ * -MK_ECANCELLED without being run; those that run see mk_cancelled(). Walks
+ * the slots in flight; to be called by the thread that reaps.
  * @return how many unanswered slots were asked.
  */
 MK_API int mk_queue_cancel(struct mk_queue *q, uint64_t user_data);
 
 /** The same for every slot that is in flight. From any thread; slots that are
- * submitted meanwhile may be asked or not. Returns how many were asked.
- */
+ * submitted meanwhile may be asked or not. Returns how many were asked. */
 MK_API int64_t mk_queue_cancel_all(struct mk_queue *q);
 
 /**
@@ -620,8 +618,8 @@ enum mk_buffer_flags {
  *
  * @param bytes  1 or more.
  * @param flags  enum mk_buffer_flags, or-ed.
- * @retval -EINVAL       bytes is 0, flags has an unknown bit, or is both
- *                       MIRRORED and VOLATILE.
+ * @retval -EINVAL       bytes is 0 or above 2^63 - 1, flags has an unknown
+ *                       bit, or is both MIRRORED and VOLATILE.
  * @retval -ENOMEM       no memory (MIRRORED: for either copy), heap_bytes is
  *                       used up or too fragmented; HOST on cuda: shared_bytes.
  * @retval -ENOSPC       buffers_max is reached.
@@ -734,6 +732,7 @@ enum mk_module_flags {
  * @param id     of the module, for mk_module_unload(); may be NULL.
  *
  * @retval -ENOENT, -EACCES ...  the file cannot be read.
+ * @retval -EINVAL          flags has an unknown bit.
  * @retval -MK_ENOCOMPILER  there is no compiler; also if the result is in the
  *                          cache, which is looked up by the preprocessed
  *                          text. A .mkm file needs no compiler.
@@ -746,7 +745,7 @@ enum mk_module_flags {
 MK_API int mk_module_load(struct mk_ctx *ctx, const char *path,
 			  uint32_t flags, uint32_t *id);
 
-/** The same from source text in memory; name stands in the messages. */
+/** The same from source text in memory; name, or NULL, stands in messages. */
 MK_API int mk_module_load_source(struct mk_ctx *ctx, const char *name,
 				 const char *source, uint32_t flags,
 				 uint32_t *id);

@@ -347,8 +347,8 @@ int mk_buffer_map(struct mk_ctx *ctx, mk_buffer_t buffer, void **out)
 	void *memory;
 	int r = 0;
 
-	if (!out)
-		return mk_error_null("mk_buffer_map", "out");
+	if (!ctx || !out)
+		return mk_error_null("mk_buffer_map", ctx ? "out" : "ctx");
 	pthread_mutex_lock(&ctx->lock);
 	e = mk_buffer_entry_of(ctx, buffer, "mk_buffer_map");
 	memory = e ? mk_buffer_memory(ctx, e) : NULL;
@@ -371,8 +371,8 @@ int mk_buffer_bytes(struct mk_ctx *ctx, mk_buffer_t buffer, uint64_t *out)
 	struct mk_buffer_entry *e;
 	int r = 0;
 
-	if (!out)
-		return mk_error_null("mk_buffer_bytes", "out");
+	if (!ctx || !out)
+		return mk_error_null("mk_buffer_bytes", ctx ? "out" : "ctx");
 	pthread_mutex_lock(&ctx->lock);
 	e = mk_buffer_entry_of(ctx, buffer, "mk_buffer_bytes");
 	if (e)

@@ -16,6 +16,7 @@
 #include "context/evidence.h"
 #include "context/keeper.h"
 #include "context/loss.h"
+#include "context/paths.h"
 #include "context/quiesce.h"
 #include "context/region.h"
 #include "dispatch/dispatcher.h"
@@ -260,12 +261,6 @@ static int ctx_probe(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	return 0;
 }
 
-static int copy_string(char **to, const char *from)
-{
-	*to = from ? strdup(from) : NULL;
-	return from && !*to ? -ENOMEM : 0;
-}
-
 static int no_memory(void)
 {
 	return mk_error_set(-ENOMEM, ENOMEM, "mk_ctx_create",
@@ -419,10 +414,7 @@ static void ctx_free(struct mk_ctx *ctx)
 	mk_space_fini(&ctx->shared);
 	mk_space_fini(&ctx->heap);
 	mk_region_destroy(&ctx->region);
-	free(ctx->cache_dir);
-	free(ctx->worker_path);
-	free(ctx->compiler);
-	free(ctx->evidence_dir);
+	mk_paths_free(ctx);
 	free(ctx->loss.named);
 	pthread_cond_destroy(&ctx->returned);
 	pthread_mutex_destroy(&ctx->kill_lock);
@@ -445,36 +437,12 @@ static void builtins_add(struct mk_ctx *ctx)
 	}
 }
 
-/* Where an engine that compiles by itself keeps what it made. */
-static int config_cache(struct mk_engine_config *c, const char *dir)
-{
-	size_t bytes = dir ? strlen(dir) : 0;
-
-	if (bytes >= sizeof(c->cache_dir))
-		return mk_error_set(-ENAMETOOLONG, ENAMETOOLONG,
-				    "mk_ctx_create",
-				    "params.cache_dir has %zu characters, at "
-				    "most %zu will do", bytes,
-				    sizeof(c->cache_dir) - 1);
-	if (!dir)
-		return 0;
-	c->cache = bytes ? MK_CACHE_DIR : MK_CACHE_NONE;
-	memcpy(c->cache_dir, dir, bytes);
-	return 0;
-}
-
 static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 {
 	int r = ctx_probe(ctx, p);
 
-	if (!r)
-		r = mk_evidence_dir(p->evidence_dir, &ctx->evidence_dir);
 	if (r)
 		return r;
-	if (copy_string(&ctx->cache_dir, p->cache_dir) ||
-	    copy_string(&ctx->worker_path, p->worker_path) ||
-	    copy_string(&ctx->compiler, p->compiler))
-		return no_memory();
 	ctx->recovery = p->recovery;
 	ctx->restarts_max = p->restarts_max;
 	ctx->restart_window_ns = p->restart_window_ns;
@@ -482,6 +450,9 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->hang_ns = p->hang_ns;
 	ctx->grace_ns = p->grace_ns;
 	ctx->isolation = p->isolation;
+	r = mk_paths_keep(ctx, p);
+	if (r)
+		return r;
 	ctx->command_ns = p->command_ns;
 	ctx->config.device = p->device;
 	ctx->config.workers = p->workers;
@@ -494,8 +465,6 @@ static int ctx_open(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	ctx->config.shared_bytes = p->shared_bytes;
 	ctx->config.total_bytes = p->shared_bytes + p->heap_bytes;
 	ctx->config.sm_count = p->sm_count;
-	if (config_cache(&ctx->config, p->cache_dir))
-		return mk_error_code();
 	ctx->config.native_context = (uintptr_t)p->native_context;
 	ctx->config.native_stream = (uintptr_t)p->native_stream;
 	r = ctx_region(ctx, p);

@@ -103,7 +103,7 @@ struct mk_ctx {
 	struct mk_engine_config config;
 	uint32_t isolation;
 	uint64_t command_ns; /* stored under lock, relaxed */
-	char *cache_dir, *worker_path, *compiler; /* as given, or NULL */
+	char *cache_dir, *worker_path, *compiler; /* or NULL: see paths.h */
 	char device_name[64];
 
 	/* enum mk_loss; sticky. The proxy's watcher stores, everyone loads

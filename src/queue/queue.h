@@ -79,6 +79,7 @@ struct mk_queue {
 	uint64_t limit;      /* tail as last seen */
 	uint32_t *ready;     /* ring of collected indices, entries of them */
 	uint64_t ready_head, ready_tail;
+	unsigned peeked;     /* of these, from ready_head on */
 	uint8_t *early;      /* enum mk_early, by index */
 	uint32_t early_count;
 	uint64_t scan;       /* ticket where the out-of-order scan goes on */

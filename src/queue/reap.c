@@ -246,6 +246,8 @@ int mk_queue_peek(struct mk_queue *q, struct mk_completion *out, unsigned n)
 		have = n;
 	for (unsigned i = 0; i < have; i++)
 		copy_out(q, q->ready[(q->ready_head + i) & q->mask], &out[i]);
+	if (q->peeked < have)
+		q->peeked = have;
 	return (int)have;
 }
 
@@ -306,11 +308,11 @@ int mk_queue_advance(struct mk_queue *q, unsigned n)
 {
 	uint64_t head = q->head, before = head;
 
-	if (n > q->ready_tail - q->ready_head)
+	if (n > q->peeked)
 		return mk_error_set(-EINVAL, 0, "mk_queue_advance",
 				    "n is %u, but only %u completions were "
-				    "peeked", n,
-				    (unsigned)(q->ready_tail - q->ready_head));
+				    "peeked", n, q->peeked);
+	q->peeked -= n;
 	if (mk_load_relaxed(&q->cancels))
 		forget_cancels(q, n);
 	for (unsigned i = 0; i < n; i++) {

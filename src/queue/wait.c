@@ -233,6 +233,9 @@ static bool take_own(struct mk_queue *q, uint32_t index,
 		for (; at != q->ready_head; at--)
 			q->ready[at & q->mask] = q->ready[(at - 1) & q->mask];
 		q->ready[at & q->mask] = index;
+		/* those that the caller has peeked at stay so */
+		if (i >= q->peeked)
+			q->peeked++;
 		return mk_queue_reap(q, out, 1) == 1;
 	}
 	return false;
@@ -264,10 +267,20 @@ int mk_queue_call(struct mk_queue *q, const struct mk_slot *slot,
 				     !q ? "q" : slot ? "out" : "slot");
 	copy = *slot;
 	copy.flags &= (uint8_t)~MK_SLOT_DEADLINE; /* it has none here */
+	if (copy.flags & (MK_SLOT_WAIT | MK_SLOT_RAISE | MK_SLOT_AFTER))
+		return mk_error_set(-EINVAL, 0, "mk_queue_call",
+				    "flags is 0x%x, of which a slot that was "
+				    "not got may have MK_SLOT_IDEMPOTENT alone",
+				    slot->flags);
 	r = mk_queue_check(q, &copy);
 	if (r)
 		return r;
 	r = mk_queue_get_wait(q, 1, &mine, timeout_ns);
+	if (r == -ETIME)
+		return mk_error_set(-EAGAIN, 0, "mk_queue_call",
+				    "all %u slots of the queue are taken: "
+				    "nothing was submitted; reap first",
+				    q->mask + 1);
 	if (r < 0)
 		return r;
 	*mine = copy;

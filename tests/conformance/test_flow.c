@@ -256,8 +256,13 @@ static void waits(struct conform *c)
 	assert_int_equal(mk_queue_wait(q, 5, SUPPORT_NS), 5);
 	assert_int_equal(mk_queue_wait(q, 6, SUPPORT_MS), -ETIME);
 	assert_int_equal(mk_queue_wait(q, 1, 0), 5);
+	/* ready is not peeked: nobody has seen these */
+	assert_int_equal(mk_queue_advance(q, 1), -EINVAL);
+	support_error(-EINVAL, "n is 1", "only 0", NULL);
 	/* peeking frees nothing, and shows the same */
 	assert_int_equal(mk_queue_peek(q, a, 3), 3);
+	assert_int_equal(mk_queue_advance(q, 4), -EINVAL);
+	support_error(-EINVAL, "n is 4", "only 3", NULL);
 	assert_int_equal(mk_queue_peek(q, b, 8), 5);
 	assert_memory_equal(a, b, 3 * sizeof(a[0]));
 	assert_int_equal(mk_queue_peek(q, a, 0), 0);
@@ -354,13 +359,46 @@ static void call(struct conform *c)
 	assert_int_equal(mk_queue_wait(q, 1, SUPPORT_NS), 3);
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(support_reap(q).user_data < 3);
-	/* no answer in time: it comes later */
 	s.tenant = 0;
+	/* what its answer took is not what was peeked, unless it was in it */
+	support_submit(q, MK_OP_NOP, 7, NULL, 0);
+	assert_int_equal(mk_queue_wait(q, 1, SUPPORT_NS), 1);
+	assert_int_equal(mk_queue_peek(q, &a, 1), 1);
+	assert_int_equal(mk_queue_call(q, &s, &a, SUPPORT_NS), 0);
+	assert_int_equal(mk_queue_advance(q, 2), -EINVAL);
+	assert_int_equal(mk_queue_advance(q, 1), 1);
+	/* what a slot waits for, and raises, is with a place in the ring */
+	s.flags = MK_SLOT_WAIT;
+	assert_int_equal(mk_queue_call(q, &s, &a, SUPPORT_NS), -EINVAL);
+	support_error(-EINVAL, "flags is 0x4", "MK_SLOT_IDEMPOTENT", NULL);
+	s.flags = MK_SLOT_RAISE;
+	assert_int_equal(mk_queue_call(q, &s, &a, SUPPORT_NS), -EINVAL);
+	s.flags = 0;
+	/* no answer in time: it comes later */
 	s.user_data = 500;
 	assert_int_equal(mk_ctx_quiesce(c->ctx, SUPPORT_NS), 0);
 	assert_int_equal(mk_queue_call(q, &s, &a, SUPPORT_MS), -ETIME);
 	assert_int_equal(mk_ctx_resume(c->ctx), 0);
 	assert_int_equal(support_reap(q).user_data, 500);
+	support_queue_end(q);
+}
+
+/* A call that finds no room: nothing was submitted, and nothing will come. */
+static void call_full(struct conform *c)
+{
+	struct mk_queue *q = support_queue(c->ctx, 2);
+	struct mk_completion a;
+	struct mk_slot s;
+
+	mk_slot_init(&s, MK_OP_NOP, 17);
+	for (uint64_t i = 0; i < 2; i++)
+		support_submit(q, MK_OP_NOP, i, NULL, 0);
+	assert_int_equal(mk_queue_call(q, &s, &a, SUPPORT_MS), -EAGAIN);
+	support_error(-EAGAIN, "2 slots", "reap", NULL);
+	assert_int_equal(mk_queue_call(q, &s, &a, 0), -EAGAIN);
+	for (uint64_t i = 0; i < 2; i++)
+		assert_int_equal(support_reap(q).user_data, i);
+	assert_int_equal(support_balance(q).submitted, 2);
 	support_queue_end(q);
 }
 
@@ -478,6 +516,7 @@ int main(void)
 		{ "waits", waits },
 		{ "full ring", full_ring },
 		{ "call", call },
+		{ "call_full", call_full },
 		{ "event fd", event_fd },
 		{ "priorities", priorities },
 		{ "queues come and go", come_and_go },

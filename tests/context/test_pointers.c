@@ -86,7 +86,9 @@ static void queues(void **state)
 static void buffers(void **state)
 {
 	struct mk_ctx *ctx = support_ctx("cpu", MK_ISOLATION_NONE);
+	uint64_t bytes;
 	mk_buffer_t b;
+	void *memory;
 
 	(void)state;
 	REFUSED(mk_buffer_create, "ctx", NULL, 1, 0, &b);
@@ -101,7 +103,9 @@ static void buffers(void **state)
 	REFUSED(mk_buffer_write, "data", ctx, b, 0, NULL, 1);
 	REFUSED(mk_buffer_read, "data", ctx, b, 0, NULL, 1);
 	assert_int_equal(mk_buffer_read(ctx, b, 1, NULL, 0), 0);
+	REFUSED(mk_buffer_map, "ctx", NULL, b, &memory);
 	REFUSED(mk_buffer_map, "out", ctx, b, NULL);
+	REFUSED(mk_buffer_bytes, "ctx", NULL, b, &bytes);
 	REFUSED(mk_buffer_bytes, "out", ctx, b, NULL);
 	support_ctx_end(ctx);
 }

@@ -4,6 +4,7 @@
 #include "rig.h"
 
 #include <poll.h>
+#include <sys/stat.h>
 
 #define AGAIN 10
 
@@ -219,6 +220,44 @@ static void no_program(void **state)
 	assert_int_equal(support_children(), 0);
 }
 
+/* Paths are those of the directory where the context was made. */
+static void elsewhere(void **state)
+{
+	char dir[] = "/tmp/mk-policy-XXXXXX", here[4096], real[4096];
+	char file[300];
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_PROCESS);
+	struct mk_ctx *ctx;
+	struct mk_queue *q;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_non_null(getcwd(here, sizeof(here)));
+	assert_non_null(realpath(getenv("MEGAKERNEL_WORKER"), real));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(symlink(real, "worker"), 0);
+	assert_int_equal(mkdir("evidence", 0700), 0);
+	p.worker_path = "./worker";
+	p.evidence_dir = "evidence";
+	p.cache_dir = "cache";
+	p.restart_delay_ns = 1;
+	ctx = support_ctx_with(&p);
+	q = support_queue(ctx, 4);
+	assert_int_equal(chdir("/"), 0);
+	kill_worker(ctx);
+	assert_int_equal(support_call(q, MK_OP_NOP, NULL, 0).result, 0);
+	rig_load(ctx);
+	support_queue_end(q);
+	support_ctx_end(ctx);
+	snprintf(file, sizeof(file), "%s/evidence/evidence-%d-1.json", dir,
+		 (int)getpid());
+	assert_int_equal(access(file, R_OK), 0);
+	snprintf(file, sizeof(file), "%s/cache", dir);
+	assert_int_equal(access(file, R_OK), 0);
+	assert_int_equal(chdir(here), 0);
+	snprintf(file, sizeof(file), "rm -r %s", dir);
+	assert_int_equal(system(file), 0);
+}
+
 /* It had begun, was to run again, and nothing came that could run it: it may
  * not be said that it did not run. One behind it never began. */
 static void never_again(void **state)
@@ -357,6 +396,7 @@ int main(void)
 		cmocka_unit_test(once),	      cmocka_unit_test(budget),
 		cmocka_unit_test(no_program), cmocka_unit_test(commands),
 		cmocka_unit_test(destroyed),  cmocka_unit_test(silent),
+		cmocka_unit_test(elsewhere),
 		cmocka_unit_test(never_again),
 	};
 
