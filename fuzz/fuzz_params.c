@@ -34,6 +34,7 @@ enum option {
 static struct mk_ctx *ctx; /* for queues and dispatches */
 static unsigned char *params;
 static uint32_t params_size;
+static bool params_huge; /* the field says more than is believed */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -88,7 +89,8 @@ static void take_params(const uint8_t *data, size_t size, unsigned options,
 	REQUIRE(params);
 	memcpy(params, data, size < room ? size : room);
 	memcpy(params, &says, sizeof(says));
-	params_size = says > SIZE_MOST ? 0 : says;
+	params_huge = says > SIZE_MOST;
+	params_size = params_huge ? 0 : says;
 }
 
 static uint64_t get(size_t offset, size_t bytes)
@@ -113,6 +115,8 @@ static void put(size_t offset, size_t bytes, uint64_t value)
  * `first` that it once had? */
 static int size_code(size_t known, size_t first)
 {
+	if (params_huge)
+		return -E2BIG;
 	if (params_size < known && params_size != first)
 		return -EINVAL;
 	for (size_t i = known; i < params_size; i++)
