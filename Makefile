@@ -55,7 +55,7 @@ bench:
 
 install:
 	$(DEPS) run
-	$(call build,release,-DCMAKE_INSTALL_PREFIX=$(PREFIX))
+	$(call build,release,"-DCMAKE_INSTALL_PREFIX=$(PREFIX)")
 	cmake --install build-release
 
 clean:

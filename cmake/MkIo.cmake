@@ -20,18 +20,20 @@ add_library(mk_io_objects OBJECT ${MK_IO_SOURCES})
 target_link_libraries(mk_io_objects PRIVATE mk_flags)
 set(MK_IO_LINK "")
 set(MK_IO_REQUIRES "")
+set(MK_IO_STATIC_LIBS "")
 if(MK_URING_FOUND)
 	target_compile_definitions(mk_io_objects PRIVATE MK_WITH_URING)
 	target_link_libraries(mk_io_objects PRIVATE PkgConfig::MK_LIBURING)
 	set(MK_IO_LINK PkgConfig::MK_LIBURING)
 	set(MK_IO_REQUIRES "liburing >= 2.3")
+	set(MK_IO_STATIC_LIBS uring)
 endif()
 
 set(MK_IO_MAP "${PROJECT_SOURCE_DIR}/src/io/libmegakernel-io.map")
 add_library(mk_io_shared SHARED $<TARGET_OBJECTS:mk_io_objects>)
 set_target_properties(mk_io_shared PROPERTIES OUTPUT_NAME megakernel-io
 	LINKER_LANGUAGE C LINK_DEPENDS "${MK_IO_MAP}"
-	VERSION ${PROJECT_VERSION} SOVERSION 0)
+	VERSION ${PROJECT_VERSION} SOVERSION ${MK_SOVERSION})
 target_link_libraries(mk_io_shared PUBLIC mk_shared
 	PRIVATE ${MK_IO_LINK} Threads::Threads)
 target_link_options(mk_io_shared PRIVATE

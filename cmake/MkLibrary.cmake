@@ -52,7 +52,7 @@ set(MK_MAP "${PROJECT_SOURCE_DIR}/src/libmegakernel.map")
 add_library(mk_shared SHARED ${MK_OBJECTS})
 set_target_properties(mk_shared PROPERTIES OUTPUT_NAME megakernel
 	LINKER_LANGUAGE C LINK_DEPENDS "${MK_MAP}"
-	VERSION ${PROJECT_VERSION} SOVERSION 0)
+	VERSION ${PROJECT_VERSION} SOVERSION ${MK_SOVERSION})
 target_link_libraries(mk_shared PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 target_link_options(mk_shared PRIVATE "-Wl,--version-script=${MK_MAP}")
 if(NOT MK_SANITIZE AND NOT MK_FUZZ)
