@@ -277,10 +277,30 @@ static void take_samples(struct mk_hang *h, uint64_t limit, uint64_t now)
 	}
 }
 
+/* When a worker is judged that has made no progress for about as long; 0:
+ * there is none. Where all has stopped (a device that trapped, of which the
+ * driver has yet to tell; a process that was stopped) what ran is more likely
+ * at fault than a slot that nobody has begun. */
+static uint64_t verdict(const struct mk_hang *h, uint64_t since)
+{
+	const struct mk_ctx *ctx = h->ctx;
+	uint64_t slack = ctx->hang_ns / LOOKS;
+
+	for (uint32_t i = 0; i < ctx->config.workers; i++) {
+		const struct watched *w = &h->workers[i];
+
+		if (w->since && !w->told && w->since <= since + slack)
+			return (w->asked ? w->asked :
+					   w->since + ctx->hang_ns) +
+			       ctx->grace_ns;
+	}
+	return 0;
+}
+
 static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 			  uint64_t limit, uint64_t now)
 {
-	uint64_t ticket;
+	uint64_t ticket, later;
 	bool waits;
 
 	if (!oldest(q, &ticket, &waits)) {
@@ -308,6 +328,11 @@ static void look_at_queue(struct mk_hang *h, struct mk_queue *q,
 		/* who could raise its counter was published before the
 		 * horizon was taken */
 		h->stuck |= h->horizon && q->stale_since <= h->horizon;
+		return;
+	}
+	later = verdict(h, q->stale_since);
+	if (later > now) {
+		due(h, later);
 		return;
 	}
 	mk_store_relaxed(&h->ctx->counts.hung_ns, now);

@@ -91,6 +91,43 @@ static void loop(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* All has stopped: what ran is blamed, though it is asked first, and what
+ * nobody had begun runs. */
+static void not_begun(void **state)
+{
+	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_PROCESS);
+	struct mk_queue *ran, *waited;
+	struct mk_ctx *ctx;
+	char text[20000];
+	uint16_t bad;
+
+	(void)state;
+	p.workers = 3;
+	p.hang_ns = HANG_NS;
+	p.grace_ns = 20 * HANG_NS;
+	p.restart_delay_ns = 1;
+	ctx = support_ctx_with(&p);
+	ran = support_queue(ctx, 16);
+	waited = support_queue(ctx, 16);
+	bad = rig_load(ctx);
+	rig_submit(ran, bad, 1, 0, BAD_PROGRESS, 0);
+	rig_await_word(ran, 0, 1);
+	rig_stop(rig_worker(ctx));
+	for (uint64_t i = 0; i < 10; i++)
+		rig_submit(waited, bad, i, 0, BAD_NOT, 0);
+	assert_int_equal(support_reap(ran).result, -MK_EHUNG);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(support_reap(waited).result, 7);
+	assert_int_equal(rig_stats(ctx).hangs, 1);
+	assert_int_equal(rig_stats(ctx).hung, 1);
+	assert_true(mk_ctx_evidence(ctx, MK_EVIDENCE_TEXT, text,
+				    sizeof(text)) < (int64_t)sizeof(text));
+	has(text, "ticket 0 of queue 0: its worker process was killed");
+	support_queue_end(ran);
+	support_queue_end(waited);
+	support_ctx_end(ctx);
+}
+
 /* One that heeds the request ends by itself, and nothing is lost. */
 static void asked(void **state)
 {
@@ -347,7 +384,8 @@ static void cancels(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(loop),	   cmocka_unit_test(asked),
+		cmocka_unit_test(loop),	   cmocka_unit_test(not_begun),
+		cmocka_unit_test(asked),
 		cmocka_unit_test(progress), cmocka_unit_test(stopped),
 		cmocka_unit_test(patience), cmocka_unit_test(told),
 		cmocka_unit_test(late),	   cmocka_unit_test(late_and_deaf),
