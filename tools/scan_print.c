@@ -227,7 +227,7 @@ static void print_error(struct scan *s, struct scan_file *f)
 			 "shared memory has room for: not searched further",
 			 (unsigned long long)f->long_line,
 			 SCAN_LINE_MAX >> 20);
-	else if (f->error == ELOOP && !f->item.error)
+	else if (f->error == SCAN_IS_OUTPUT)
 		snprintf(why, sizeof(why), "is also the output: skipped");
 	else if (f->error < 0)
 		snprintf(why, sizeof(why), "not searched: %s: %s",
@@ -238,6 +238,9 @@ static void print_error(struct scan *s, struct scan_file *f)
 	if (s->settings->json) {
 		line = json_line(s);
 		json_object_set_new(line, "error", json_string(why));
+		if (f->error != SCAN_IS_OUTPUT)
+			json_object_set_new(line, "code", json_string(
+				mk_code_name(f->error)));
 		crew_json(&s->crew, line);
 	}
 	if (s->settings->quiet_errors && f->error > 0)

@@ -466,7 +466,7 @@ static int check_source(struct scan *s, struct scan_source *from, bool argument)
 	if (s->output_is_file && st.st_dev == s->output_dev &&
 	    st.st_ino == s->output_ino &&
 	    s->settings->style <= SCAN_STYLE_COUNT)
-		return ELOOP;
+		return SCAN_IS_OUTPUT;
 	return 0;
 }
 

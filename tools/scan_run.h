@@ -46,6 +46,7 @@
 #define SCAN_RESULT_BYTES (16u + 8u * SCAN_ROOM)
 #define SCAN_LINE_MAX (1u << 28)    /* bytes of a line, about */
 #define SCAN_NO_CHUNK UINT32_MAX
+#define SCAN_IS_OUTPUT (1 << 20)    /* in place of an errno: not searched */
 #define SCAN_AGAIN_MAX 32u          /* searches of a chunk that came to none:
 				     * more than restarts of a context */
 

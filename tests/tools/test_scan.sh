@@ -103,6 +103,13 @@ mkdir out
 cp some/needles out
 mk scan -F needle out > out/self 2> err
 has err 'is also the output' "the output below the tree"
+# A file that cannot be opened says why, in an object of its own as well.
+ln -s loop out/loop
+mk scan --json -F needle out/loop out/none > got 2> err
+has err 'out/loop: Too many levels of symbolic links' "a loop of links"
+has got '"code":"ELOOP"' "the code of a loop of links"
+has got '"code":"ENOENT"' "the code of a file that is not there"
+rm out/loop
 
 # An answer that is known does not wait for more input.
 for flags in '-q' '-l' '--readers 1 -l'; do
