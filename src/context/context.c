@@ -288,14 +288,7 @@ static int ctx_region(struct mk_ctx *ctx, const struct mk_ctx_params *p)
 	if (r)
 		return r;
 	b = ctx->block = (void *)ctx->region.base;
-	b->header.magic = MK_MAGIC_CONTEXT;
-	b->header.abi = MK_ABI_VERSION;
-	b->header.fingerprint = MK_FINGERPRINT;
-	b->header.bytes = (uint32_t)(sizeof(*b) + workers_bytes);
-	b->total_bytes = ctx->region.total_bytes;
-	b->shared_bytes = ctx->region.shared_bytes;
-	b->workers = p->workers;
-	b->workers_offset = sizeof(*b);
+	mk_ctx_describe(ctx);
 	ctx->workers = (void *)(ctx->region.base + sizeof(*b));
 	ctx->region.workers_offset = sizeof(*b);
 	ctx->loss.named = calloc((size_t)p->workers + 1,
@@ -304,6 +297,21 @@ static int ctx_region(struct mk_ctx *ctx, const struct mk_ctx_params *p)
 		return no_memory();
 	mk_workers_reset(ctx);
 	return 0;
+}
+
+void mk_ctx_describe(struct mk_ctx *ctx)
+{
+	struct mk_context_block *b = ctx->block;
+
+	b->header.magic = MK_MAGIC_CONTEXT;
+	b->header.abi = MK_ABI_VERSION;
+	b->header.fingerprint = MK_FINGERPRINT;
+	b->header.bytes = (uint32_t)(sizeof(*b) + ctx->config.workers *
+					     sizeof(struct mk_worker_block));
+	b->total_bytes = ctx->region.total_bytes;
+	b->shared_bytes = ctx->region.shared_bytes;
+	b->workers = ctx->config.workers;
+	b->workers_offset = sizeof(*b);
 }
 
 void mk_workers_reset(struct mk_ctx *ctx)

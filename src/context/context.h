@@ -173,6 +173,10 @@ void mk_ctx_drop_engine(struct mk_ctx *ctx);
  * any thread, under no lock. (recover.c) */
 void mk_ctx_condemn(struct mk_ctx *ctx, const struct mk_error *why);
 
+/* Write what the first block says of itself, which never changes. Nobody runs.
+ * (context.c) */
+void mk_ctx_describe(struct mk_ctx *ctx);
+
 /* Workers have nothing in hand. Nobody runs. (context.c) */
 void mk_workers_reset(struct mk_ctx *ctx);
 

@@ -25,6 +25,7 @@ struct mk_keeper {
 	/* the budget; under error_lock */
 	uint64_t window_ns; /* when it began; 0: no restart yet */
 	uint32_t restarts;  /* in it, failed ones too */
+	char failed[512];   /* why the last did, if it did; of the thread */
 };
 
 void mk_keeper_ring(struct mk_ctx *ctx)
@@ -125,17 +126,22 @@ static bool pause_for(struct mk_keeper *k, uint64_t ns)
 static void give_up(struct mk_keeper *k)
 {
 	struct mk_ctx *ctx = k->ctx;
-	char reason[160];
+	char reason[160 + sizeof(k->failed)];
+	int n;
 
 	if (ctx->recovery == MK_RECOVERY_ONCE)
-		snprintf(reason, sizeof(reason),
-			 "it was brought back once, as params.recovery says");
+		n = snprintf(reason, sizeof(reason),
+			     "it was brought back once, as params.recovery "
+			     "says");
 	else
-		snprintf(reason, sizeof(reason),
-			 "the budget of %u restarts in %llu ms is used up",
-			 ctx->restarts_max,
-			 (unsigned long long)(ctx->restart_window_ns /
-					      1000000));
+		n = snprintf(reason, sizeof(reason),
+			     "the budget of %u restarts in %llu ms is used up",
+			     ctx->restarts_max,
+			     (unsigned long long)(ctx->restart_window_ns /
+						  1000000));
+	if (k->failed[0])
+		snprintf(reason + n, sizeof(reason) - (size_t)n,
+			 ", and the last failed: %s", k->failed);
 	pthread_mutex_lock(&ctx->lock);
 	if (mk_load_acquire(&ctx->lost) == MK_RETURNING)
 		mk_ctx_give_up(ctx, reason);
@@ -175,6 +181,8 @@ static void bring_back(struct mk_keeper *k)
 		/* somebody may have been first */
 		if (mk_load_acquire(&ctx->lost) == MK_RETURNING)
 			r = mk_ctx_recover_locked(ctx, UINT64_MAX);
+		snprintf(k->failed, sizeof(k->failed), "%.500s",
+			 r ? mk_error_last()->text : "");
 		pthread_cond_broadcast(&ctx->returned);
 		pthread_mutex_unlock(&ctx->lock);
 	} while (r);

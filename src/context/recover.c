@@ -290,6 +290,7 @@ static void blocks_reset(struct mk_ctx *ctx)
 {
 	struct mk_context_block *b = ctx->block;
 
+	mk_ctx_describe(ctx);
 	mk_store_relaxed(&b->error, 0);
 	mk_store_relaxed(&b->words[0], 0);
 	mk_store_relaxed(&b->pulse, 0);
@@ -299,14 +300,19 @@ static void blocks_reset(struct mk_ctx *ctx)
 }
 
 /*
+ * Whatever the dead process scribbled over what the blocks say of themselves,
+ * the next one reads it right.
+ *
  * What each slot in flight has coming is settled for all queues before there
  * is a new engine: if that dies again, at any point, nothing of this loss is
  * left to know.
  */
 static void settle(struct mk_ctx *ctx)
 {
-	for (struct mk_queue *q = ctx->queues; q; q = q->list)
+	for (struct mk_queue *q = ctx->queues; q; q = q->list) {
 		mk_queue_prepare_restart(q);
+		mk_queue_describe(q);
+	}
 	blocks_reset(ctx);
 	mk_loss_forget(ctx);
 }
@@ -406,8 +412,11 @@ static int recover(struct mk_ctx *ctx, uint64_t timeout_ns)
 		mk_keeper_ring(ctx);
 	} else if (r) {
 		struct mk_error why = *mk_error_last();
+		char reason[600];
 
-		mk_ctx_give_up(ctx, "mk_ctx_recover() failed");
+		snprintf(reason, sizeof(reason),
+			 "mk_ctx_recover() failed: %.500s", why.text);
+		mk_ctx_give_up(ctx, reason);
 		mk_error_copy(&why);
 	}
 	pthread_cond_broadcast(&ctx->returned);

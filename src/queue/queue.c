@@ -130,8 +130,7 @@ static void marks_init(struct mk_queue *q)
 	}
 }
 
-/* Write the block that host and engine share. Its memory is zero. */
-static void block_init(struct mk_queue *q)
+void mk_queue_describe(struct mk_queue *q)
 {
 	const struct mk_queue_desc *d = &q->desc;
 	struct mk_queue_block *b = q->block;
@@ -141,14 +140,13 @@ static void block_init(struct mk_queue *q)
 
 	header_init(&b->header, MK_MAGIC_QUEUE, d->block_bytes);
 	b->entries = d->entries;
-	b->first_ticket = d->first_ticket;
+	b->first_ticket = q->first_ticket;
 	b->slots_offset = d->slots_offset;
 	b->completions_offset = d->completions_offset;
 	b->ext_offset = d->ext_offset;
 	b->control_offset = d->control_offset;
 	b->log_offset = d->log_offset;
 	b->io_offset = d->io_offset;
-	b->claim = d->first_ticket;
 	header_init(&control->header, MK_MAGIC_CONTROL,
 		    sizeof(*control) + 8ull * d->observables);
 	control->observables = d->observables;
@@ -163,6 +161,13 @@ static void block_init(struct mk_queue *q)
 			    sizeof(struct mk_io_record) *
 				    (uint64_t)d->io_records);
 	io->capacity = d->io_records;
+}
+
+/* Write the block that host and engine share. Its memory is zero. */
+static void block_init(struct mk_queue *q)
+{
+	mk_queue_describe(q);
+	q->block->claim = q->first_ticket;
 	marks_init(q);
 }
 

@@ -197,6 +197,9 @@ void mk_queue_mode(struct mk_queue *q, uint32_t bits, uint64_t timeout_ns);
  * were. (lost.c) */
 unsigned mk_queue_end_lost(struct mk_queue *q);
 
+/* Write what the block says of itself, which never changes; no engine runs. */
+void mk_queue_describe(struct mk_queue *q);
+
 /* Before the engine is restarted: answer what was begun and may not run
  * again, by what ctx->loss knows, and set the description's tickets to go on
  * from. From then on all that has no answer counts as not begun. (lost.c) */

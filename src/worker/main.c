@@ -4,6 +4,8 @@
  * libmegakernel with a socket as descriptor 3; see serve.h.
  */
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +45,17 @@ static void no_core(void)
 	setrlimit(RLIMIT_CORE, &limit);
 }
 
+static pid_t self;
+
+/* What a handler forks ends when we do: it holds our descriptors, and with
+ * them the shared memory. */
+static void end_with_us(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != self)
+		_exit(0); /* we ended first */
+}
+
 #if MK_TSAN
 /*
  * What two slots share is in order if the caller saw the answer to the one
@@ -72,6 +85,8 @@ int main(int argc, char **argv)
 	no_core();
 	mk_cpu_guard_process();
 	prctl(PR_SET_NAME, "mk-worker");
+	self = getpid();
+	pthread_atfork(NULL, NULL, end_with_us);
 	status = mk_serve_run(MK_WORKER_FD, mk_engine_find);
 	if (status)
 		fputs(MK_WORKER_PROGRAM " is started by libmegakernel\n",

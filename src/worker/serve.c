@@ -105,6 +105,9 @@ static int take_region(struct mk_serve *s, const struct mk_engine_config *c,
 	s->region.total_bytes = c->total_bytes;
 	/* the caller has it; a core file of the worker need not */
 	madvise(base, c->total_bytes, MADV_DONTDUMP);
+	/* a child that a handler forks, and that returns from it, would go on
+	 * as a worker of its own: answer slots, run others, and outlive us */
+	madvise(base, c->total_bytes, MADV_DONTFORK);
 	memcpy(&block, base, sizeof(block));
 	err = mk_message_check_block(&block, c);
 	/* from the copy that was checked: the caller may change the other */

@@ -189,6 +189,7 @@ static void no_program(void **state)
 {
 	char path[] = "/tmp/mk-worker-XXXXXX", real[4096];
 	struct mk_ctx_params p = support_params("cpu", MK_ISOLATION_PROCESS);
+	struct mk_error why;
 	struct mk_ctx *ctx;
 	struct mk_queue *q;
 	int fd = mkstemp(path);
@@ -209,7 +210,14 @@ static void no_program(void **state)
 	await_state(ctx, MK_CTX_LOST);
 	assert_int_equal(rig_stats(ctx).restarts_failed, 3);
 	assert_int_equal(mk_queue_wait(q, 1, SUPPORT_NS), -MK_EDEVLOST);
+	/* why it was lost, and why it did not come back */
+	assert_int_equal(mk_ctx_error(ctx, &why), 1);
+	assert_non_null(strstr(why.text, "was killed by signal 9"));
+	assert_non_null(strstr(why.text, "budget of 3 restarts"));
+	assert_non_null(strstr(why.text, path));
 	assert_int_equal(mk_ctx_recover(ctx, SUPPORT_NS), -MK_EWORKER);
+	assert_int_equal(mk_ctx_error(ctx, &why), 1);
+	assert_non_null(strstr(why.text, "mk_ctx_recover() failed: "));
 	assert_int_equal(symlink(real, path), 0);
 	await_state(ctx, MK_CTX_LOST);
 	assert_int_equal(mk_ctx_recover(ctx, SUPPORT_NS), 0);
