@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -19,6 +21,10 @@
 /* Compilers make files; one may make a directory in ours. */
 #define DEPTH_MAX 4
 
+#define NAME "megakernel-build."
+#define TRIES 8u
+#define SWEEP_MOST 10000u /* entries of a place that are looked at */
+
 static bool has_room(const char *path)
 {
 	struct statvfs fs;
@@ -27,44 +33,12 @@ static bool has_room(const char *path)
 	       fs.f_bavail >= ROOM_BYTES / (fs.f_frsize ? fs.f_frsize : 1);
 }
 
-static int make_in(struct mk_tempdir *t, const char *place)
-{
-	int n = snprintf(t->path, sizeof(t->path), "%s/megakernel.XXXXXX",
-			 place);
+/* ---- emptying ------------------------------------------------------------ */
 
-	if (n < 0 || (size_t)n >= sizeof(t->path))
-		return -ENAMETOOLONG;
-	if (!mkdtemp(t->path))
-		return -errno;
-	t->fd = mk_fd_keep(open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
-						 O_NOFOLLOW));
-	if (t->fd >= 0)
-		return 0;
-	n = -errno;
-	rmdir(t->path);
-	return n;
-}
-
-int mk_tempdir_make(struct mk_tempdir *t, const char *last)
-{
-	const char *place[] = { secure_getenv("TMPDIR"), "/tmp", "/dev/shm",
-				last };
-	int rc, first = -ENOENT;
-
-	for (unsigned pass = 0; pass < 2; pass++)
-		for (unsigned i = 0; i < 4; i++) {
-			if (!place[i] || !*place[i] ||
-			    has_room(place[i]) == (pass == 1))
-				continue;
-			rc = make_in(t, place[i]);
-			if (!rc)
-				return 0;
-			if (first == -ENOENT)
-				first = rc;
-		}
-	t->path[0] = '\0';
-	return first;
-}
+union entries {
+	char bytes[2048];
+	struct dirent64 align;
+};
 
 static void empty(int fd, int depth);
 
@@ -86,10 +60,7 @@ static void remove_entry(int dir, const char *name, int depth)
  * work when there is no memory. */
 static void empty(int fd, int depth)
 {
-	union {
-		char bytes[2048];
-		struct dirent64 align;
-	} buffer;
+	union entries buffer;
 	ssize_t got;
 
 	while ((got = getdents64(fd, &buffer, sizeof(buffer))) > 0)
@@ -100,6 +71,117 @@ static void empty(int fd, int depth)
 			at += e->d_reclen;
 		}
 	close(fd);
+}
+
+/* ---- what others left --------------------------------------------------- */
+
+/* One that nobody holds: who made it was killed. */
+static void sweep_one(int place, const char *name)
+{
+	struct stat st;
+	int fd;
+
+	if (strlen(name) != sizeof(NAME) - 1 + 6 ||
+	    strncmp(name, NAME, sizeof(NAME) - 1))
+		return;
+	fd = openat(place, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+					 O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) || st.st_uid != geteuid() ||
+	    flock(fd, LOCK_EX | LOCK_NB)) {
+		close(fd);
+		return;
+	}
+	/* the lock stays until it is gone, with a descriptor of its own */
+	empty(fcntl(fd, F_DUPFD_CLOEXEC, 0), 0);
+	unlinkat(place, name, AT_REMOVEDIR);
+	close(fd);
+}
+
+/* Each of ours is locked while somebody needs it; a lock ends with its
+ * process, a directory does not. */
+static void sweep(const char *place)
+{
+	union entries buffer;
+	unsigned seen = 0;
+	ssize_t got;
+	int fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	while (seen < SWEEP_MOST &&
+	       (got = getdents64(fd, &buffer, sizeof(buffer))) > 0)
+		for (ssize_t at = 0; at < got; seen++) {
+			struct dirent64 *e = (void *)(buffer.bytes + at);
+
+			sweep_one(fd, e->d_name);
+			at += e->d_reclen;
+		}
+	close(fd);
+}
+
+/* ---- ours ---------------------------------------------------------------- */
+
+/*
+ * One try. Whoever sweeps may have taken the directory for one that was left
+ * before we held its lock: -EAGAIN.
+ */
+static int make_once(struct mk_tempdir *t, const char *place)
+{
+	int n = snprintf(t->path, sizeof(t->path), "%s/" NAME "XXXXXX", place);
+	struct stat st;
+
+	if (n < 0 || (size_t)n >= sizeof(t->path))
+		return -ENAMETOOLONG;
+	if (!mkdtemp(t->path))
+		return -errno;
+	t->fd = mk_fd_keep(open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+						 O_NOFOLLOW));
+	if (t->fd < 0) {
+		n = errno == ENOENT ? -EAGAIN : -errno;
+		rmdir(t->path);
+		return n;
+	}
+	/* a file system without locks has none for the sweeper either */
+	if ((!flock(t->fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) &&
+	    !fstat(t->fd, &st) && st.st_nlink)
+		return 0;
+	close(t->fd);
+	rmdir(t->path);
+	return -EAGAIN;
+}
+
+static int make_in(struct mk_tempdir *t, const char *place)
+{
+	int rc = -EAGAIN;
+
+	for (unsigned i = 0; i < TRIES && rc == -EAGAIN; i++)
+		rc = make_once(t, place);
+	if (!rc)
+		sweep(place);
+	return rc;
+}
+
+int mk_tempdir_make(struct mk_tempdir *t, const char *last)
+{
+	const char *place[] = { secure_getenv("TMPDIR"), "/tmp", "/dev/shm",
+				last };
+	int rc, first = -ENOENT;
+
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < 4; i++) {
+			if (!place[i] || !*place[i] ||
+			    has_room(place[i]) == (pass == 1))
+				continue;
+			rc = make_in(t, place[i]);
+			if (!rc)
+				return 0;
+			if (first == -ENOENT)
+				first = rc;
+		}
+	t->path[0] = '\0';
+	return first;
 }
 
 void mk_tempdir_remove(struct mk_tempdir *t)

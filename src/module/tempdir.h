@@ -7,13 +7,15 @@
 
 struct mk_tempdir {
 	char path[PATH_MAX]; /* empty: there is none */
-	int fd; /* held, so that it can be emptied without a new one */
+	int fd; /* held and locked: it is in use, and can be emptied without a
+		 * new one */
 };
 
 /*
  * Make one, for the owner alone, in $TMPDIR, /tmp, /dev/shm or `last` (may be
  * NULL): the first of them that has room, else the first that there is. A
- * negated errno if none.
+ * negated errno if none. Those are removed from there that were left by
+ * processes of this user that were killed.
  */
 int mk_tempdir_make(struct mk_tempdir *t, const char *last);
 
