@@ -188,7 +188,7 @@ static int write_files(const char *dir, const struct words *w)
 {
 	char hidden[PATH_MAX], path[PATH_MAX];
 	uint64_t number = w->number;
-	int fd[FORMATS], e, first = 0;
+	int fd[FORMATS] = { -1, -1 }, e, first = 0;
 
 	do {
 		e = claim_number(dir, number, fd);
