@@ -57,22 +57,45 @@ int live_module(struct bench *b)
 
 /* ---- no-ops ------------------------------------------------------------ */
 
-static int width(struct bench *b, const char *name)
+/* One slot at a time of a module's no-op; its key is prefix.name. */
+static int width_one(struct bench *b, struct live *l, struct mk_ctx *ctx,
+		     const char *prefix, const char *name)
 {
 	char handler[32], key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
-	struct live l;
 	int r;
 
 	snprintf(handler, sizeof(handler), "bench_%s", name);
-	if (live_open(b, &l, ENTRIES))
-		return -1;
-	r = live_use(&l, b->ctx, handler, NULL, 0);
-	l.gap_ns = BENCH_GAP_NS;
-	snprintf(key, sizeof(key), "width.%s", name);
+	r = live_use(l, ctx, handler, NULL, 0);
+	l->gap_ns = BENCH_GAP_NS;
+	l->depth = l->burst = 1;
+	snprintf(key, sizeof(key), "%s.%s", prefix, name);
 	snprintf(label, sizeof(label), "one %s-wide slot, gaps of 0 to 3 us",
 		 name);
-	if (!r)
-		r = bench_latency(b, key, label, TRIPS, live_gaps, &l);
+	return r ? r : bench_latency(b, key, label, TRIPS, live_gaps, l);
+}
+
+int bench_width_in(struct bench *b, struct mk_ctx *ctx, struct live *l)
+{
+	int r = mk_module_load_source(ctx, "bench.c", live_source, 0, NULL);
+
+	if (r < 0)
+		return bench_fail_library(b, "mk_module_load_source", r);
+	if (width_one(b, l, ctx, "process", "thread") ||
+	    width_one(b, l, ctx, "process", "warp") ||
+	    width_one(b, l, ctx, "process", "block"))
+		return -1;
+	return 0;
+}
+
+static int width(struct bench *b, const char *name)
+{
+	char key[BENCH_KEY_BYTES], label[BENCH_LABEL_BYTES];
+	struct live l;
+	int r;
+
+	if (live_open(b, &l, ENTRIES))
+		return -1;
+	r = width_one(b, &l, b->ctx, "width", name);
 	l.depth = ENTRIES;
 	l.burst = 64;
 	snprintf(key, sizeof(key), "width.%s.rate", name);

@@ -144,6 +144,9 @@ int live_close(struct live *l);
 int live_use(struct live *l, struct mk_ctx *ctx, const char *handler,
 	     const void *args, size_t bytes);
 
+/* The latencies of bench_width() in another context, by a queue of it. */
+int bench_width_in(struct bench *b, struct mk_ctx *ctx, struct live *l);
+
 /* Publish up to n slots; how many found room, or -1. */
 int live_submit(struct live *l, unsigned n);
 /* Answers that are there, up to max (128 at most); how many, or -1. */

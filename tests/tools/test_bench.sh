@@ -83,7 +83,8 @@ jq -e '[.rows[] | select(.kind == "rate") | .lowest > 0 and
 jq -e '(.rows | map(.key)) as $keys | ($keys | unique | length) ==
 	($keys | length) and (["trip.1.gaps", "trip.64.back", "rate.64",
 	"stream.4.reaper", "batch.256", "rows.64", "width.block",
-	"saxpy.1m.slots", "queues.64.one", "process.1.gaps", "wake",
+	"saxpy.1m.slots", "queues.64.one", "process.1.gaps",
+	"process.block", "wake",
 	"cold.module.cached", "ratio.process"] - $keys) == []' < got \
 	> /dev/null || fail "keys"
 jq -e '.rows[] | select(.key == "rows.64.waits") | .value == 1' < got \
