@@ -9,7 +9,7 @@
  * whose lanes do not all come to the same place is found: it ends the
  * process with a message. But a handler that does not return holds all warps
  * of its block, of the first one the monitor too, which it does not on a
- * device: hangs cannot be tried out here.
+ * device: only one that asks whether it is to end can be tried out here.
  */
 #ifndef MK_CUDA_EMULATE_H
 #define MK_CUDA_EMULATE_H
@@ -28,13 +28,16 @@
 #include <time.h>
 #include <ucontext.h>
 
-/* one lane's mk_sync() is every lane's */
+/* one lane's mk_sync() is every lane's; who asks may ask for long */
 #define MK_HANDLER_PORTABLE 1
+#define mk_cancelled mk_cancelled_alone
 #define mk_sync mk_sync_alone
 #define mk_tile_last mk_tile_last_alone
 #include <megakernel/handler.h>
+#undef mk_cancelled
 #undef mk_sync
 #undef mk_tile_last
+#define mk_cancelled(task) emu_cancelled(task)
 #define mk_sync(task) emu_sync((task)->lanes)
 #define mk_tile_last(task) emu_tile_last(task)
 
@@ -114,6 +117,12 @@ static __attribute__((noinline)) void emu_yield(void)
 
 	if (!_setjmp(f->here))
 		_longjmp(emu->scheduler, 1);
+}
+
+static inline int emu_cancelled(const struct mk_task *task)
+{
+	emu_yield();
+	return mk_cancelled_alone(task);
 }
 
 static inline void emu_barrier_wait(struct emu_barrier *b, uint32_t count,
