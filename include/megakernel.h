@@ -183,9 +183,8 @@ struct mk_ctx_params {
 /**
  * Connect to an engine and make it resident.
  *
- * Starts the worker process (isolation process) or the worker threads
- * (none), maps the shared memory, loads the built-in handlers. Costs
- * milliseconds, allocates, blocks.
+ * Starts the worker process, or with isolation none the workers, maps the
+ * shared memory, loads the built-in handlers. Allocates, blocks: milliseconds.
  *
  * @param params  NULL for all defaults; copied. Its relative paths begin in
  *                the directory that is the caller's now.
@@ -200,6 +199,8 @@ struct mk_ctx_params {
  * @retval -MK_EENGINE   no such engine or device, or not on this machine.
  * @retval -MK_EWORKER   the worker process could not be started.
  * @retval -MK_EABI      the worker process is of another version.
+ * @retval -ETIME, -MK_EDEVLOST  cuda: the kernel did not come up in time; the
+ *                       device failed meanwhile.
  */
 MK_API int mk_ctx_create(const struct mk_ctx_params *params,
 			 struct mk_ctx **out);

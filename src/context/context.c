@@ -232,6 +232,7 @@ static int ctx_budget(const struct mk_ctx *ctx,
 static int ctx_probe(struct mk_ctx *ctx, struct mk_ctx_params *p)
 {
 	struct mk_engine_info info;
+	struct mk_error why;
 	int r;
 
 	ctx->real = mk_engine_find(p->engine);
@@ -245,10 +246,13 @@ static int ctx_probe(struct mk_ctx *ctx, struct mk_ctx_params *p)
 	r = ctx->real->probe(&info);
 	if (r < 0)
 		return r;
-	if (info.available)
-		return mk_error_set(info.available, 0, "mk_ctx_create",
-				    "engine %s, device %u: %s",
-				    ctx->real->name, p->device, info.reason);
+	if (info.available) {
+		why = *mk_error_last();
+		return mk_error_set(info.available, why.native,
+				    "mk_ctx_create",
+				    "engine %s, device %u: %.900s",
+				    ctx->real->name, p->device, why.text);
+	}
 	r = ctx_native(ctx, p);
 	if (!r)
 		r = ctx_budget(ctx, &info, p);
@@ -403,9 +407,11 @@ int mk_ctx_start(struct mk_ctx *ctx)
 			return r;
 		r = ctx->ops->start(ctx->engine);
 		if (r) {
+			struct mk_error why = *mk_error_last();
+
 			ctx->ops->close(ctx->engine, MK_FOREVER);
 			ctx->engine = NULL;
-			return r;
+			return mk_error_copy(&why);
 		}
 	}
 	mk_add_relaxed(&ctx->launches, 1);

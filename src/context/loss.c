@@ -166,30 +166,6 @@ static void explain_crash(struct mk_ctx *ctx, struct mk_error *why)
 	}
 }
 
-/* The engine's own last words. */
-static void explain_words(struct mk_ctx *ctx, struct mk_error *why)
-{
-	const struct mk_context_block *b = ctx->block;
-	char words[MK_WORDS_BYTES];
-	size_t n = 0;
-
-	/* pairs with the engine's store, after the words */
-	if (mk_load_acquire(&b->state) != MK_ENGINE_FAILED)
-		return;
-	while (n + 1 < sizeof(words)) {
-		char c = mk_load_relaxed(&b->words[n]);
-
-		if (!c)
-			break;
-		words[n++] = c >= ' ' && c <= '~' ? c : '?';
-	}
-	words[n] = '\0';
-	if (!n)
-		return;
-	why->native = mk_load_relaxed(&b->words_native);
-	snprintf(why->text, sizeof(why->text), "%s", words);
-}
-
 enum mk_loss_cause mk_loss_take(struct mk_ctx *ctx, struct mk_error *why)
 {
 	struct mk_loss *loss = &ctx->loss;
@@ -223,7 +199,7 @@ enum mk_loss_cause mk_loss_take(struct mk_ctx *ctx, struct mk_error *why)
 	}
 	if (was_blamed)
 		return MK_CAUSE_HANG;
-	explain_words(ctx, why);
+	mk_engine_words(ctx->block, why);
 	return MK_CAUSE_DEATH;
 }
 

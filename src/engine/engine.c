@@ -2,9 +2,11 @@
 /* The engines of this library. */
 #include "engine/engine.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/order.h"
 #ifdef MK_WITH_CUDA
 #include "engine/cuda/compiler.h"
 #endif
@@ -36,6 +38,28 @@ const struct mk_engine_ops *mk_engine_find(const char *name)
 	return NULL;
 }
 
+void mk_engine_words(const struct mk_context_block *b, struct mk_error *why)
+{
+	char words[MK_WORDS_BYTES];
+	size_t n = 0;
+
+	/* pairs with the engine's store, after the words */
+	if (mk_load_acquire(&b->state) != MK_ENGINE_FAILED)
+		return;
+	while (n + 1 < sizeof(words)) {
+		char c = mk_load_relaxed(&b->words[n]);
+
+		if (!c)
+			break;
+		words[n++] = c >= ' ' && c <= '~' ? c : '?';
+	}
+	words[n] = '\0';
+	if (!n)
+		return;
+	why->native = mk_load_relaxed(&b->words_native);
+	snprintf(why->text, sizeof(why->text), "%s", words);
+}
+
 /* Not a matter of probing: a client that has no module does not load it. */
 static void list_compiler(const struct mk_engine_ops *ops,
 			  struct mk_engine_info *info)
@@ -55,6 +79,7 @@ static void list_compiler(const struct mk_engine_ops *ops,
 
 int mk_engine_list(struct mk_engine_info *out, unsigned n)
 {
+	struct mk_error before = *mk_error_last();
 	unsigned have = 0;
 
 	if (n && !out)
@@ -67,6 +92,7 @@ int mk_engine_list(struct mk_engine_info *out, unsigned n)
 			memset(&info, 0, sizeof(info));
 			info.device = device;
 			none = engines[i]->probe(&info);
+			mk_error_copy(&before); /* to list it is no failure */
 			/* device 0 is listed even if it is not there */
 			if (none && device)
 				break;

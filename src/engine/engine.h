@@ -148,7 +148,9 @@ struct mk_engine_ops {
 	uint32_t traits;
 
 	/* Describe device number info->device: 0, also if not available;
-	 * 1, and not available: there is no such device. */
+	 * 1, and not available: there is no such device. Why it is not
+	 * available is recorded with mk_error_set(), too, with the native
+	 * code and without the bound of info->reason. */
 	int (*probe)(struct mk_engine_info *info);
 
 	/* Take the region; nothing runs yet. The context block is initialised
@@ -199,6 +201,10 @@ struct mk_engine_ops {
 
 /* The engine of this name, or NULL; name NULL: the default. */
 const struct mk_engine_ops *mk_engine_find(const char *name);
+
+/* What an engine that lost its device wrote of it into the context block, which
+ * is shared memory: native code and text into *why; or it is left alone. */
+void mk_engine_words(const struct mk_context_block *b, struct mk_error *why);
 
 extern const struct mk_engine_ops mk_engine_cpu;
 extern const struct mk_engine_ops mk_engine_cuda;

@@ -15,6 +15,7 @@
 #include "worker/channel.h"
 #include "worker/message.h"
 #include "worker/pulse.h"
+#include "worker/serve.h"
 #include "worker/spawn.h"
 #include "worker/watch.h"
 
@@ -33,6 +34,7 @@
 struct mk_proxy {
 	struct mk_watch *watch;
 	struct mk_pulse *pulse; /* NULL: the watch alone will notice */
+	const struct mk_context_block *block; /* shared with the worker */
 	void (*dying)(void *arg);
 	void (*hung)(void *arg, const struct mk_error *why, uint64_t ns);
 	void *arg;
@@ -58,13 +60,21 @@ static const char *op_name(const struct mk_proxy *p)
 	return mk_message_name(p->request.head.op);
 }
 
+/* It may have ended by itself, since the engine lost its device: how? */
+static int ended(const struct mk_proxy *p, struct mk_error *why)
+{
+	if (why->native == MK_WORKER_FAILED)
+		mk_engine_words(p->block, why);
+	return mk_error_copy(why);
+}
+
 /* The worker is gone: -MK_EDEVLOST with the reason. */
 static int command_lost(struct mk_proxy *p)
 {
 	struct mk_error why;
 
 	if (mk_watch_wait(p->watch, mk_deadline_after(REASON_NS), &why))
-		return mk_error_copy(&why);
+		return ended(p, &why);
 	return mk_error_set(-MK_EDEVLOST, 0, op_name(p),
 			    "the socket of the worker process %d is broken",
 			    (int)mk_watch_pid(p->watch));
@@ -245,7 +255,7 @@ static int command(struct mk_proxy *p, const struct command *c)
 	p->answered = false;
 	p->stopped = 0;
 	if (mk_watch_gone(p->watch, &why))
-		return mk_error_copy(&why);
+		return ended(p, &why);
 	err = send_request(p, c->fd, deadline);
 	if (err)
 		return command_failed(p, err);
@@ -334,6 +344,7 @@ int mk_proxy_open(const struct mk_proxy_params *params,
 	if (!p)
 		return mk_error_set(-ENOMEM, ENOMEM, "worker",
 				    "no memory for %zu bytes", sizeof(*p));
+	p->block = (const void *)region->base;
 	p->command_ns = params->command_ns;
 	p->commands = params->commands;
 	p->hang_ns = params->hang_ns == UINT64_MAX ? 0 : params->hang_ns;

@@ -220,7 +220,7 @@ static CUresult cuDeviceGetAttribute(int *value, int which, CUdevice device)
 		*value = fake.prohibited >> device & 1 ? MKC_MODE_PROHIBITED :
 							 fake.mode;
 		break;
-	case MKC_ATTR_UNIFIED_ADDRESSING: *value = 1; break;
+	case MKC_ATTR_UNIFIED_ADDRESSING: *value = !fake.apart; break;
 	case MKC_ATTR_MAJOR: *value = fake.major; break;
 	case MKC_ATTR_MINOR: *value = fake.minor; break;
 	default: return 1;
@@ -396,7 +396,7 @@ static CUresult cuStreamDestroy_v2(CUstream s)
 
 /* ---- the libraries ------------------------------------------------------- */
 
-static char driver_library, nvrtc_library;
+static char driver_library, nvrtc_library, bad_library;
 
 static const struct {
 	const char *name;
@@ -426,6 +426,8 @@ void *__wrap_dlopen(const char *name, int flags)
 		return fake.no_driver ? __real_dlopen("/no/libcuda.so.1",
 						      flags) :
 					&driver_library;
+	if (name && fake.bad_nvrtc && !strcmp(name, fake.bad_nvrtc))
+		return &bad_library;
 	if (name && strstr(name, "libnvrtc"))
 		return fake.no_nvrtc ? NULL : &nvrtc_library;
 	return __real_dlopen(name, flags);
@@ -435,6 +437,8 @@ void *__wrap_dlsym(void *library, const char *name)
 {
 	void *found;
 
+	if (library == &bad_library)
+		return NULL;
 	if (library != &driver_library && library != &nvrtc_library)
 		return __real_dlsym(library, name);
 	if (fake.missing && !strcmp(fake.missing, name))

@@ -25,13 +25,14 @@ struct fake_cuda {
 	/* what the machine is like; set before use */
 	bool no_driver, no_nvrtc;
 	const char *missing; /* a symbol that the driver lacks */
+	const char *bad_nvrtc; /* the library of this name has no symbols */
 	int version;         /* 13000 */
 	int devices, multiprocessors, major, minor, lanes, mode;
 	int blocks_each;     /* that fit on a multiprocessor */
-	bool cannot_map;
+	bool cannot_map, apart; /* no unified addressing */
 	uint32_t prohibited; /* bit n: device n is, whatever `mode` is */
 	enum fake_kernel kernel;
-	bool deaf;           /* the monitor takes no commands */
+	uint32_t deaf;       /* the monitor takes no commands; store-release */
 	uint32_t busy;       /* a slot runs and does not end; store-release */
 	uint32_t locked;     /* every call waits while a kernel is resident, as
 			      * behind one that holds the driver;

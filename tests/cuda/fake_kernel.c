@@ -55,16 +55,17 @@ static void fake_monitor(const struct mkd_launch *l)
 	if (mk_load_relaxed(&b->state) == MK_ENGINE_STARTING)
 		mk_store_release(&b->state, MK_ENGINE_READY);
 	for (;;) {
+		uint32_t deaf = mk_load_acquire(&fake.deaf);
 		uint32_t seq = mk_load_acquire(&m->seq);
 
 		if (mk_load_acquire(&fake_run.dead))
 			return;
-		if (seq == last || fake.deaf) {
+		if (seq == last || deaf) {
 			usleep(50);
-			mk_add_relaxed(&m->beat, !fake.deaf);
+			mk_add_relaxed(&m->beat, !deaf);
 			idle += 50000;
 			if (l->idle_ns == UINT64_MAX || idle < l->idle_ns ||
-			    l->hold || fake.deaf)
+			    l->hold || deaf)
 				continue;
 			mk_store_release(&m->reason, MKD_REASON_IDLE);
 			return;

@@ -167,6 +167,56 @@ static void init_fails(void)
 	refused("does not start: CUDA_ERROR_FAKE");
 }
 
+/* The whole sentence, and the driver's code, for who wants this device; the
+ * list has no failure. */
+static void init_says_why(void)
+{
+	static const struct {
+		int result;
+		const char *words;
+	} cases[] = {
+		{ 34, "stub" }, { 802, "fabricmanager" },
+		{ 803, "two releases" }, { 804, "cuda-compat" },
+		{ 46, "EXCLUSIVE_PROCESS" }, { 100, "CUDA_VISIBLE_DEVICES" },
+	};
+	struct mk_ctx_params p = { .size = sizeof(p), .engine = "cuda" };
+	struct mk_ctx *ctx;
+
+	fake.fail_function = "cuInit";
+	for (unsigned i = 0; i < 6; i++) {
+		fake.fail_with = cases[i].result;
+		EXPECT(mk_ctx_create(&p, &ctx) == -MK_EENGINE);
+		EXPECT(mk_error_last()->native == cases[i].result);
+		EXPECT(strstr(mk_error_last()->text, "as the test wanted it"));
+		EXPECT(strstr(mk_error_last()->text, cases[i].words));
+	}
+	fake.fail_with = 999;
+	EXPECT(mk_engine_list(NULL, 0) == 2);
+	EXPECT(mk_error_last()->native == 100);
+}
+
+/* What was not there may come. */
+static void later(void)
+{
+	fake.no_driver = true;
+	refused("no CUDA driver");
+	fake.no_driver = false;
+	fake.missing = "cuLaunchKernel";
+	refused("has no cuLaunchKernel");
+	fake.missing = NULL;
+	fake.version = 11030;
+	refused("version 11.3");
+	fake.version = 13000;
+	fake.fail_function = "cuInit";
+	fake.fail_with = 802;
+	refused("does not start: CUDA_ERROR_FAKE: as the test");
+	fake.fail_function = NULL;
+	fake.devices = 0;
+	refused("no GPU");
+	fake.devices = 1;
+	EXPECT(!probe(0).available);
+}
+
 static void old_device(void)
 {
 	fake.major = 6;
@@ -190,6 +240,17 @@ static void cannot_map(void)
 {
 	fake.cannot_map = true;
 	refused("cannot map host memory");
+	fake.cannot_map = false;
+	fake.apart = true;
+	refused("cannot map host memory at the host's addresses");
+}
+
+static void no_units(void)
+{
+	fake.multiprocessors = 0;
+	refused("has 0 multiprocessors");
+	fake.multiprocessors = -1;
+	refused("has -1 multiprocessors");
 }
 
 static void every_probe_call_fails(void)
@@ -207,6 +268,9 @@ static void every_probe_call_fails(void)
 			fake.fail_function = calls[i];
 			fake.fail_with = 999;
 			EXPECT(probe(0).available == -MK_EENGINE);
+			EXPECT(mk_error_last()->native == 999);
+			EXPECT(strstr(mk_error_last()->text,
+				      "CUDA_ERROR_FAKE"));
 			_exit(0);
 		}
 		EXPECT(waitpid(pid, &status, 0) == pid && !status);
@@ -228,10 +292,13 @@ CASE(missing_symbol)
 CASE(old_driver)
 CASE(no_device)
 CASE(init_fails)
+CASE(init_says_why)
+CASE(later)
 CASE(old_device)
 CASE(wide_warps)
 CASE(prohibited)
 CASE(cannot_map)
+CASE(no_units)
 CASE(every_probe_call_fails)
 
 int main(void)
@@ -246,10 +313,13 @@ int main(void)
 		cmocka_unit_test(test_old_driver),
 		cmocka_unit_test(test_no_device),
 		cmocka_unit_test(test_init_fails),
+		cmocka_unit_test(test_init_says_why),
+		cmocka_unit_test(test_later),
 		cmocka_unit_test(test_old_device),
 		cmocka_unit_test(test_wide_warps),
 		cmocka_unit_test(test_prohibited),
 		cmocka_unit_test(test_cannot_map),
+		cmocka_unit_test(test_no_units),
 		cmocka_unit_test(test_every_probe_call_fails),
 	};
 

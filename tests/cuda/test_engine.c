@@ -357,6 +357,25 @@ static int begin(void **state)
 	return 0;
 }
 
+/* What does not come up is ended, and not waited for without end. */
+static void deaf(void **state)
+{
+	struct mk_ctx_params p = params(UINT64_MAX);
+	uint64_t begin = support_now();
+	struct mk_ctx *ctx;
+
+	(void)state;
+	fake.deaf = 1;
+	assert_int_equal(mk_ctx_create(&p, &ctx), -ETIME);
+	support_error(-ETIME, "has not answered", NULL);
+	assert_true(support_now() - begin < SUPPORT_NS);
+	/* it may come to itself later: then it leaves, as it was told */
+	assert_true(fake_resident());
+	mk_store_release(&fake.deaf, 0);
+	while (fake_resident())
+		support_sleep(SUPPORT_MS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +388,7 @@ int main(void)
 		cmocka_unit_test_setup(compile_error, begin),
 		cmocka_unit_test_setup(parks, begin),
 		cmocka_unit_test_setup(lost_queue, begin),
+		cmocka_unit_test_setup(deaf, begin),
 	};
 	char cache[] = "/tmp/mk-cache-XXXXXX", command[64];
 	int r;

@@ -666,10 +666,28 @@ static void nothing_at_all(void)
 	EXPECT(says("libnvrtc") && says("cache") && says("compile made"));
 }
 
+/* A compiler that comes, behind one that is none. */
+static void compiler_later(void)
+{
+	struct mk_ctx *ctx;
+
+	fake.no_nvrtc = true;
+	fake.bad_nvrtc = "libnvrtc.so.14";
+	setenv("XDG_CACHE_HOME", in_dir("empty"), 1);
+	EXPECT(create(&ctx) == -MK_ENOCOMPILER);
+	EXPECT(says("libnvrtc.so.14 has no nvrtcVersion"));
+	fake.no_nvrtc = false;
+	ctx = context();
+	EXPECT(fake.compiles == 1);
+	EXPECT(!mk_module_load_source(ctx, "c.c", SOURCE("c"), 0, NULL));
+	EXPECT(mk_ctx_destroy(ctx, SUPPORT_NS) == 0);
+}
+
 static void no_compiler(void **state)
 {
 	(void)state;
 	apart("nothing_at_all");
+	apart("compiler_later");
 }
 
 static int begin(void **state)
@@ -690,6 +708,7 @@ static int run_apart(const char *what)
 		{ "without_compiler", without_compiler },
 		{ "with_compiler", with_compiler },
 		{ "nothing_at_all", nothing_at_all },
+		{ "compiler_later", compiler_later },
 	};
 
 	snprintf(directory, sizeof(directory), "%s", getenv("XDG_CACHE_HOME"));

@@ -38,11 +38,10 @@ static struct {
 	NVRTC(NVRTC_FIELD)
 #undef NVRTC_FIELD
 } rtc;
-static char version[32];
+static char version[32]; /* "": there is none yet */
 static uint32_t number; /* the same: 1000 * major + 10 * minor */
 static bool has_cpp20; /* with designated initializers, as in C */
-static struct mk_error why_not;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
  * Handlers shall give the answers that they give on a CPU: no fused
@@ -72,65 +71,91 @@ const char *mkc_compiler_quick(void)
 
 #define QUICK_SINCE 13000u /* the first release that is known to take it */
 
-static int load_symbols(void)
+/* All functions, or the name of one that is missing. */
+static const char *load_symbols(void *library)
 {
 #define NVRTC_LOAD(field, symbol, args)                                       \
 	do {                                                                  \
-		void *found = dlsym(rtc.library, #symbol);                    \
+		void *found = dlsym(library, #symbol);                        \
 									      \
 		if (!found)                                                   \
-			return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",      \
-					    "the NVRTC that was found has no " \
-					    #symbol ": it is too old; "       \
-					    "install CUDA 11.2 or newer");    \
+			return #symbol;                                       \
 		memcpy(&rtc.field, &found, sizeof(found));                    \
 	} while (0);
 	NVRTC(NVRTC_LOAD)
 #undef NVRTC_LOAD
-	return 0;
+	rtc.library = library;
+	return NULL;
 }
 
 /* Newest first. The path that has no version belongs to a toolkit. */
-static void *find_library(void)
-{
-	static const char *const names[] = {
-		"libnvrtc.so.14", "libnvrtc.so.13", "libnvrtc.so.12",
-		"libnvrtc.so.11.2", "libnvrtc.so",
-		"/usr/local/cuda/lib64/libnvrtc.so",
-	};
-	void *library = NULL;
+static const char *const names[] = {
+	"libnvrtc.so.14", "libnvrtc.so.13", "libnvrtc.so.12",
+	"libnvrtc.so.11.2", "libnvrtc.so",
+	"/usr/local/cuda/lib64/libnvrtc.so",
+};
 
+/*
+ * The first that will do. Else false, and in `why` what is wrong with the
+ * first that is there: it cannot be loaded, or is not what its name says.
+ */
+static bool find_library(char *why, size_t room)
+{
+	why[0] = '\0';
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-		if (library)
-			break;
+		void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+		const char *missing = library ? load_symbols(library) : NULL;
+		const char *words = library ? NULL : dlerror();
+
+		if (library && !missing)
+			return true;
+		if (why[0])
+			continue;
+		if (missing)
+			snprintf(why, room, "%s has no %s: it is too old, or "
+				 "no NVRTC; ", names[i], missing);
+		else if (words && !strstr(words, "No such file"))
+			snprintf(why, room, "%.200s; ", words);
 	}
-	return library;
+	return false;
 }
 
 static int compiler_open(void)
 {
-	int major = 0, minor = 0;
+	int major = 0, minor = 0, r;
+	char why[256];
 
-	rtc.library = find_library();
-	if (!rtc.library)
+	if (!rtc.library && !find_library(why, sizeof(why)))
 		return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",
-				    "there is no libnvrtc.so.14 to 11.2: "
-				    "install the CUDA runtime compiler; "
+				    "there is no libnvrtc.so.14 to 11.2 that "
+				    "will do: %sinstall the CUDA runtime "
+				    "compiler, 11.2 or newer; "
 				    "without it the engine starts if a "
 				    "machine with the same driver left its "
 				    "kernel in the cache, and runs modules "
 				    "from the cache and from files that "
-				    "megakernel compile made for cuda");
-	if (load_symbols())
-		return -MK_ENOCOMPILER;
-	if (rtc.version(&major, &minor))
-		return mk_error_set(-MK_ENOCOMPILER, 0, "nvrtc",
-				    "NVRTC does not say its version");
+				    "megakernel compile made for cuda", why);
+	r = rtc.version(&major, &minor);
+	if (r)
+		return mk_error_set(-MK_ENOCOMPILER, r, "nvrtc",
+				    "NVRTC does not say its version (%d)", r);
 	snprintf(version, sizeof(version), "NVRTC %d.%d", major, minor);
 	number = (uint32_t)(1000 * major + 10 * minor);
 	has_cpp20 = major >= 12;
 	return 0;
+}
+
+/* One that is not there may be the next time: descriptors may have been
+ * exhausted, or it be installed meanwhile. */
+static int compiler_get(void)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&lock);
+	if (!number)
+		r = compiler_open();
+	pthread_mutex_unlock(&lock);
+	return r;
 }
 
 static const char *standard(void)
@@ -138,28 +163,14 @@ static const char *standard(void)
 	return has_cpp20 ? "--std=c++20" : "--std=c++17";
 }
 
-static void open_once(void)
-{
-	if (compiler_open())
-		why_not = *mk_error_last();
-}
-
-static int compiler_get(void)
-{
-	pthread_once(&once, open_once);
-	return why_not.code ? mk_error_copy(&why_not) : 0;
-}
-
 const char *mkc_compiler_version(void)
 {
-	pthread_once(&once, open_once);
-	return version;
+	return compiler_get() ? "" : version;
 }
 
 uint32_t mkc_compiler_number(void)
 {
-	pthread_once(&once, open_once);
-	return number;
+	return compiler_get() ? 0 : number;
 }
 
 /* Does this NVRTC make code for the device? */

@@ -34,55 +34,90 @@ static int attribute(const struct mkc_driver *d, CUdevice device, int which)
 	return d->device_attribute(&value, which, device) ? -1 : value;
 }
 
-__attribute__((format(printf, 2, 3)))
-static void refuse(struct mk_engine_info *info, const char *format, ...)
+/* Said twice: to who lists devices, as far as there is room, and as an error
+ * to who wants this one. */
+__attribute__((format(printf, 3, 4)))
+static void refuse(struct mk_engine_info *info, int native, const char *format,
+		   ...)
 {
+	char text[sizeof(((struct mk_error *)0)->text)];
 	va_list ap;
 
-	info->available = -MK_EENGINE;
 	va_start(ap, format);
-	vsnprintf(info->reason, sizeof(info->reason), format, ap);
+	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	info->available = -MK_EENGINE;
+	mk_error_set(-MK_EENGINE, native, "cuda driver", "%s", text);
+	snprintf(info->reason, sizeof(info->reason), "%.*s",
+		 (int)sizeof(info->reason) - 1, text);
+}
+
+/* A call for it failed. */
+static void refuse_call(const struct mkc_driver *d,
+			struct mk_engine_info *info, CUresult result)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "the CUDA driver does not describe device "
+		 "%u", info->device);
+	mkc_fail_as(d, -MK_EENGINE, result, "cuda driver", what);
+	info->available = -MK_EENGINE;
+	snprintf(info->reason, sizeof(info->reason), "%.*s",
+		 (int)sizeof(info->reason) - 1, mk_error_last()->text);
+}
+
+/* What is asked of a device before it is used. */
+struct facts {
+	int major, minor, lanes, mode, maps, unified, units;
+};
+
+static CUresult ask_facts(const struct mkc_driver *d, CUdevice device,
+			  struct facts *f)
+{
+	const struct {
+		int which, *value;
+	} list[] = {
+		{ MKC_ATTR_MAJOR, &f->major },
+		{ MKC_ATTR_MINOR, &f->minor },
+		{ MKC_ATTR_WARP_SIZE, &f->lanes },
+		{ MKC_ATTR_COMPUTE_MODE, &f->mode },
+		{ MKC_ATTR_CAN_MAP_HOST, &f->maps },
+		{ MKC_ATTR_UNIFIED_ADDRESSING, &f->unified },
+		{ MKC_ATTR_MULTIPROCESSORS, &f->units },
+	};
+	CUresult r = 0;
+
+	memset(f, 0, sizeof(*f));
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]) && !r; i++)
+		r = d->device_attribute(list[i].value, list[i].which, device);
+	return r;
 }
 
 /* What stands against using this device. */
-static void judge(const struct mkc_driver *d, CUdevice device,
-		  struct mk_engine_info *info)
+static void judge(struct mk_engine_info *info, const struct facts *f)
 {
-	int major = attribute(d, device, MKC_ATTR_MAJOR);
-	int minor = attribute(d, device, MKC_ATTR_MINOR);
-	int lanes = attribute(d, device, MKC_ATTR_WARP_SIZE);
-	int mode = attribute(d, device, MKC_ATTR_COMPUTE_MODE);
-	int maps = attribute(d, device, MKC_ATTR_CAN_MAP_HOST);
-	int unified = attribute(d, device, MKC_ATTR_UNIFIED_ADDRESSING);
-	int clock = attribute(d, device, MKC_ATTR_CLOCK_KHZ);
-
-	info->warp_lanes = lanes > 0 ? (uint32_t)lanes : 0;
-	info->capability = major > 0 && minor >= 0 ?
-				   (uint32_t)(10 * major + minor) : 0;
-	info->clock_mhz = clock > 0 ? (uint32_t)clock / 1000 : 0;
-	if (major < 0 || minor < 0 || lanes < 0 || mode < 0 || maps < 0 ||
-	    unified < 0)
-		refuse(info, "the CUDA driver does not describe device %u",
-		       info->device);
-	else if (major < MAJOR_MIN)
-		refuse(info, "the device has compute capability %d.%d, the "
-		       "engine needs %d.0", major, minor, MAJOR_MIN);
-	else if (lanes != (int)MKD_LANES)
-		refuse(info, "the device has warps of %d lanes, the engine is "
-		       "written for %u", lanes, MKD_LANES);
-	else if (mode == MKC_MODE_PROHIBITED)
-		refuse(info, "the device is in compute mode PROHIBITED; an "
+	if (f->major < MAJOR_MIN)
+		refuse(info, 0, "the device has compute capability %d.%d, the "
+		       "engine needs %d.0", f->major, f->minor, MAJOR_MIN);
+	else if (f->lanes != (int)MKD_LANES)
+		refuse(info, 0, "the device has warps of %d lanes, the engine "
+		       "is written for %u", f->lanes, MKD_LANES);
+	else if (f->units < 1)
+		refuse(info, 0, "the CUDA driver says that the device has %d "
+		       "multiprocessors", f->units);
+	else if (f->mode == MKC_MODE_PROHIBITED)
+		refuse(info, 0, "the device is in compute mode PROHIBITED; an "
 		       "administrator can change that (nvidia-smi -c 0)");
-	else if (!maps || !unified)
-		refuse(info, "the device cannot map host memory");
+	else if (!f->maps || !f->unified)
+		refuse(info, 0, "the device cannot map host memory%s",
+		       f->maps ? " at the host's addresses" : "");
 }
 
 /* As many workers as the device holds at least, whatever they run: one block
  * fits on every multiprocessor. */
 static uint32_t default_workers(uint32_t multiprocessors)
 {
-	uint32_t each = WORKERS_MAX / multiprocessors;
+	uint32_t each = multiprocessors ? WORKERS_MAX / multiprocessors : 0;
 
 	if (each > WARPS_DEFAULT)
 		each = WARPS_DEFAULT;
@@ -93,41 +128,49 @@ static int cuda_probe(struct mk_engine_info *info)
 {
 	uint32_t number = info->device;
 	const struct mkc_driver *d;
+	struct facts f;
 	CUdevice device;
 	size_t bytes = 0;
-	int units;
+	CUresult r;
+	int clock;
 
 	memset(info, 0, sizeof(*info));
 	info->device = number;
 	snprintf(info->name, sizeof(info->name), "cuda");
 	if (mkc_driver_get(&d)) {
-		refuse(info, "%.150s", mk_error_last()->text);
+		struct mk_error why = *mk_error_last();
+
+		refuse(info, why.native, "%s", why.text);
 		return 1;
 	}
 	if (number >= (uint32_t)d->devices) {
-		refuse(info, "the CUDA driver has no device %u, only %d",
+		refuse(info, 0, "the CUDA driver has no device %u, only %d",
 		       number, d->devices);
 		return 1;
 	}
-	if (d->device_get(&device, (int)number)) {
-		refuse(info, "the CUDA driver does not give device %u",
-		       number);
+	r = d->device_get(&device, (int)number);
+	if (!r)
+		r = ask_facts(d, device, &f);
+	if (!r)
+		r = d->device_memory(&bytes, device);
+	if (r) {
+		refuse_call(d, info, r);
 		return 0;
 	}
 	if (d->device_name(info->device_name, sizeof(info->device_name),
 			   device))
 		snprintf(info->device_name, sizeof(info->device_name), "GPU");
-	units = attribute(d, device, MKC_ATTR_MULTIPROCESSORS);
-	if (units < 1 || d->device_memory(&bytes, device)) {
-		refuse(info, "the CUDA driver does not describe device %u",
-		       number);
-		return 0;
-	}
+	info->device_name[sizeof(info->device_name) - 1] = '\0';
+	clock = attribute(d, device, MKC_ATTR_CLOCK_KHZ);
 	info->driver = (uint32_t)d->version;
-	info->units = (uint32_t)units;
+	info->units = f.units > 0 ? (uint32_t)f.units : 0;
 	info->workers = default_workers(info->units);
 	info->memory_bytes = bytes;
-	judge(d, device, info);
+	info->warp_lanes = f.lanes > 0 ? (uint32_t)f.lanes : 0;
+	info->capability = f.major > 0 && f.minor >= 0 ?
+				   (uint32_t)(10 * f.major + f.minor) : 0;
+	info->clock_mhz = clock > 0 ? (uint32_t)clock / 1000 : 0;
+	judge(info, &f);
 	return 0;
 }
 
@@ -233,9 +276,9 @@ static int check_context(struct mk_engine *e)
 		e->d->ctx_pop(&was);
 	}
 	if (r)
-		return mk_error_set(-EINVAL, r, "mk_ctx_create",
-				    "params.native_context is no context that "
-				    "the driver knows (%d)", r);
+		return mkc_fail_as(e->d, -EINVAL, r, "mk_ctx_create",
+				   "params.native_context is no context that "
+				   "the driver knows");
 	if (device == e->device)
 		return 0;
 	return mk_error_set(-EINVAL, 0, "mk_ctx_create",
@@ -246,27 +289,23 @@ static int check_context(struct mk_engine *e)
 static int open_device(struct mk_engine *e)
 {
 	const struct mkc_driver *d = e->d;
+	struct facts f;
 	CUresult r = d->device_get(&e->device, (int)e->config.device);
 
+	if (!r)
+		r = ask_facts(d, e->device, &f);
 	if (r)
 		return mkc_fail(d, r, "cuda engine", "finding the device");
-	e->multiprocessors = attribute(d, e->device,
-				       MKC_ATTR_MULTIPROCESSORS);
-	e->major = attribute(d, e->device, MKC_ATTR_MAJOR);
-	e->minor = attribute(d, e->device, MKC_ATTR_MINOR);
-	if (e->multiprocessors < 1 || e->major < 0 || e->minor < 0)
-		return mk_error_set(-MK_EENGINE, 0, "cuda engine",
-				    "the driver does not describe device %u",
-				    e->config.device);
+	e->multiprocessors = f.units;
+	e->major = f.major;
+	e->minor = f.minor;
 	e->ctx = (CUcontext)(uintptr_t)e->config.native_context;
 	if (e->ctx)
 		return check_context(e);
 	/* the context that the rest of the process has, if it uses CUDA */
 	r = d->ctx_retain(&e->ctx, e->device);
 	if (r)
-		return mkc_fail(d, r, "cuda engine",
-				"opening the device (in compute mode EXCLUSIVE "
-				"one process may)");
+		return mkc_fail(d, r, "cuda engine", "opening the device");
 	e->retained = true;
 	return 0;
 }
@@ -294,8 +333,9 @@ static int take_stream(struct mk_engine *e)
 	if (!r)
 		r = e->d->stream_flags(s, &flags);
 	if (r)
-		return bad_stream(r, "is no stream that the driver knows (%d)",
-				  r);
+		return mkc_fail_as(e->d, -EINVAL, r, "mk_ctx_create",
+				   "params.native_stream is no stream that the "
+				   "driver knows");
 	if (ctx != e->ctx)
 		return bad_stream(0, "is a stream of another context; set "
 				  "native_context to its own");
@@ -369,10 +409,13 @@ static int check_config(const struct mk_engine_config *config)
 	memset(&info, 0, sizeof(info));
 	info.device = config->device;
 	cuda_probe(&info);
-	if (info.available)
-		return mk_error_set(info.available, 0, "cuda engine",
-				    "device %u: %s", config->device,
-				    info.reason);
+	if (info.available) {
+		struct mk_error why = *mk_error_last();
+
+		return mk_error_set(info.available, why.native, "cuda engine",
+				    "device %u: %.900s", config->device,
+				    why.text);
+	}
 	if (config->sm_count > info.units)
 		return mk_error_set(-EINVAL, 0, "cuda engine",
 				    "sm_count is %u, must be at most %u, the "
@@ -486,11 +529,20 @@ static int end(struct mk_engine *e, int r)
 	return r;
 }
 
+/* What did not come up may not leave either, and whoever made it now ends it:
+ * from here on that takes no longer than if the device were lost. */
 static int cuda_start(struct mk_engine *e)
 {
 	int r = begin(e);
 
-	return r ? r : end(e, start_inside(e));
+	if (r)
+		return r;
+	r = start_inside(e);
+	if (r && !e->failed) {
+		e->why = *mk_error_last();
+		e->failed = true;
+	}
+	return end(e, r);
 }
 
 static int cuda_close(struct mk_engine *e, uint64_t timeout_ns)

@@ -8,6 +8,7 @@
 #ifndef MK_CUDA_DRIVER_H
 #define MK_CUDA_DRIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct mkc_ipc_handle { /* CUipcMemHandle */
 /* The results and constants that we tell apart. */
 enum {
 	MKC_SUCCESS = 0,
+	MKC_INVALID_VALUE = 1,
 	MKC_OUT_OF_MEMORY = 2,
 	MKC_NO_DEVICE = 100,
 	MKC_INVALID_DEVICE = 101,
@@ -33,8 +35,6 @@ enum {
 	MKC_NO_BINARY_FOR_GPU = 209,
 	MKC_ECC = 214,
 	MKC_NOT_READY = 600,
-	MKC_FAULTS = 700, /* what a kernel causes: a trap, an address, ... */
-	MKC_FAULTS_END = 800,
 	MKC_UNKNOWN = 999,
 
 	MKC_ATTR_MAX_THREADS_PER_BLOCK = 1,
@@ -141,21 +141,28 @@ struct mkc_driver {
 
 /*
  * The driver, loaded and initialised: once for the process, kept for ever,
- * since a driver that was used cannot be unloaded.
+ * since a driver that was used cannot be unloaded. A failure is not kept: the
+ * next call tries again.
  *
  * -MK_EENGINE with the sentence recorded: no library, a symbol is missing, it
- * is too old, or it has no device.
+ * is too old, it does not start, or it has no device.
  */
 int mkc_driver_get(const struct mkc_driver **out);
 
 /* The compute capability of a device. -MK_EENGINE, with the reason. */
 int mkc_driver_arch(uint32_t device, int *major, int *minor);
 
-/*
- * Record a failed driver call: `what` was being done. Returns the code that
- * goes with the result: -ENOMEM, -MK_EDEVLOST for what a kernel or the
- * hardware did to the device, else -MK_EENGINE.
- */
+/* Is the device, or the context on it, lost by this? All else is that this
+ * machine does not have, or not allow, something, or not now. */
+bool mkc_is_loss(CUresult result);
+
+/* Record a failed driver call: `what` was being done. The result is kept, with
+ * its name, the driver's words and what to do. Returns the code. */
+int mkc_fail_as(const struct mkc_driver *d, int code, CUresult result,
+		const char *operation, const char *what);
+
+/* The same with the code that goes with the result: -ENOMEM, -MK_EDEVLOST if
+ * it is a loss, else -MK_EENGINE. */
 int mkc_fail(const struct mkc_driver *d, CUresult result,
 	     const char *operation, const char *what);
 

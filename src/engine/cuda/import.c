@@ -19,6 +19,14 @@
 #define refuse(code, native, ...) \
 	mk_error_set((code), (native), "mk_buffer_import", __VA_ARGS__)
 
+/* Nothing was wrong with the parameters. */
+static int failed(struct mk_engine *e, CUresult result, const char *what)
+{
+	return mkc_is_loss(result) ? mkc_lost(e, result, what) :
+				     mkc_fail(e->d, result, "mk_buffer_import",
+					      what);
+}
+
 /* One attribute of a pointer; `value` is left alone if there is none. */
 static CUresult ask(struct mk_engine *e, CUdeviceptr at, int which,
 		    void *value)
@@ -31,6 +39,8 @@ static int check_kind(struct mk_engine *e, CUdeviceptr at)
 	unsigned type = 0, managed = 0;
 	CUresult r = ask(e, at, MKC_POINTER_MEMORY_TYPE, &type);
 
+	if (r && r != MKC_INVALID_VALUE)
+		return failed(e, r, "asking what params.address is");
 	if (r || type != MKC_MEMORY_DEVICE)
 		return refuse(-EFAULT, r,
 			      "params.address 0x%llx is not device memory "
@@ -54,8 +64,7 @@ static int check_place(struct mk_engine *e, CUdeviceptr at)
 	if (!r)
 		r = e->d->device_get(&device, ordinal);
 	if (r)
-		return mkc_fail(e->d, r, "mk_buffer_import",
-				"asking what device params.address is of");
+		return failed(e, r, "asking what device params.address is of");
 	if (device != e->device)
 		return refuse(-EXDEV, 0,
 			      "params.address 0x%llx is memory of device %d, "
@@ -79,9 +88,8 @@ static int check_range(struct mk_engine *e, CUdeviceptr at, uint64_t bytes)
 	CUresult r = e->d->address_range(&base, &whole, at);
 
 	if (r)
-		return mkc_fail(e->d, r, "mk_buffer_import",
-				"asking for the allocation around the "
-				"address");
+		return failed(e, r, "asking for the allocation around the "
+				    "address");
 	if (at >= base && at - base <= whole && bytes <= whole - (at - base))
 		return 0;
 	return refuse(-MK_ERANGE, 0,
@@ -132,12 +140,12 @@ static int map_new(struct mk_engine *e, const unsigned char *handle,
 	r = e->d->ipc_open(&m->base, h, MKC_IPC_LAZY_PEER);
 	if (r) {
 		free(m);
-		mkc_fail(e->d, r, "mk_buffer_import", "opening the handle");
-		return mk_error_last()->code == -ENOMEM ? -ENOMEM :
-			refuse(-EBADF, r, "the driver does not take "
-			       "params.handle (%d): it has to be of memory "
-			       "that another process still holds, on this "
-			       "device", r);
+		if (r == MKC_OUT_OF_MEMORY || mkc_is_loss(r))
+			return failed(e, r, "opening params.handle");
+		return mkc_fail_as(e->d, -EBADF, r, "mk_buffer_import",
+				   "the driver does not take params.handle: "
+				   "it has to be of memory that another "
+				   "process still holds, on this device");
 	}
 	m->next = e->maps;
 	e->maps = m;
