@@ -154,7 +154,7 @@ checked()
 planted()
 {
 	at=$(sanitizer) || return
-	one "$1-planted" 15 "$at" --tool "$1" --error-exitcode 9 \
+	one "$1-planted" 60 "$at" --tool "$1" --error-exitcode 9 \
 		--print-limit 4 "$dir/tests/soak" --isolation none \
 		--slots 1000 --seconds 5 --plant "$2"
 	failed=${failed% "$1"-planted} # whatever its status was
