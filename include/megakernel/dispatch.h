@@ -415,7 +415,7 @@ MK_API void mk_typed_dispatch_output_free(struct mk_typed_dispatch_output *out);
  * that a lost device interrupted goes on where it stopped when it is
  * dispatched again, or tried again by the policy: slots that ended are not run
  * twice; the one that had started ends with -MK_EMAYRUN, unless it is flagged
- * MK_SLOT_IDEMPOTENT.
+ * MK_SLOT_IDEMPOTENT. The device checks the slots that it runs, and only those.
  *
  * After -ETIME the row may still write to its buffers; mk_buffer_destroy()
  * waits for it.

@@ -36,10 +36,12 @@ enum mk_recovery {
  * for the second time when the process is lost, it ends with -MK_EPOISON.
  * MK_OP_NOP, _LOAD and _FENCE always run again.
  *
+ * @param timeout_ns     bounds the start and each command of the new process,
+ *                       as mk_ctx_params.command_ns does, whichever is less.
  * @retval -EALREADY     the context is not lost.
  * @retval -EOPNOTSUPP   isolation none: the engine shares the caller's fate.
- * @retval -MK_EWORKER   the new worker process could not be started; the
- *                       context stays lost.
+ * @retval -MK_EWORKER   the new worker process could not be started, or not in
+ *                       time; the context stays lost.
  */
 MK_API int mk_ctx_recover(struct mk_ctx *ctx, uint64_t timeout_ns);
 
