@@ -30,7 +30,8 @@
 /* What a worker was last seen with. */
 struct watched {
 	uint64_t ticket, since; /* relaxed: mk_hang_since() */
-	uint32_t queue, beat;
+	uint64_t started;
+	uint32_t queue, beat, running;
 	uint64_t asked; /* when it was asked to end; 0: it was not */
 	bool late;      /* ... because its deadline passed */
 	bool told;      /* nothing more can be done */
@@ -128,13 +129,11 @@ static uint64_t deadline_of(const struct mk_queue *q, uint64_t ticket)
 		       UINT64_MAX;
 }
 
-/* A new slot, or the same with a new beat. When did that begin? Between the
- * last look and now; the worker may know it better. */
+/* A new slot, or the same with a new beat, or another piece of it. When did
+ * that begin? Between the last look and now; the worker may know it better. */
 static void see_progress(struct mk_hang *h, struct watched *w,
-			 const struct mk_worker_block *b, uint64_t now)
+			 uint64_t started, uint64_t now)
 {
-	uint64_t started = mk_load_relaxed(&b->started_ns);
-
 	mk_store_relaxed(&w->since, started > h->looked && started < now ?
 					    started : now);
 	w->asked = 0;
@@ -180,7 +179,7 @@ static void look_at_worker(struct mk_hang *h, uint32_t i, uint64_t now)
 	const struct mk_worker_block *b = &h->ctx->workers[i];
 	struct watched *w = &h->workers[i];
 	uint32_t running = mk_load_acquire(&b->running), queue, beat;
-	uint64_t ticket;
+	uint64_t ticket, started;
 	struct mk_queue *q;
 
 	if (!(running & 1u)) {
@@ -192,15 +191,19 @@ static void look_at_worker(struct mk_hang *h, uint32_t i, uint64_t now)
 	ticket = mk_load_relaxed(&b->ticket);
 	queue = mk_load_relaxed(&b->queue);
 	beat = mk_load_relaxed(&b->beat);
+	started = mk_load_relaxed(&b->started_ns);
 	if (!w->since || ticket != w->ticket || queue != w->queue) {
 		forget(w);
 		mk_store_relaxed(&w->ticket, ticket);
 		mk_store_relaxed(&w->queue, queue);
-		see_progress(h, w, b, now);
-	} else if (beat != w->beat) {
-		see_progress(h, w, b, now);
+		see_progress(h, w, started, now);
+	} else if (beat != w->beat || running != w->running ||
+		   started != w->started) {
+		see_progress(h, w, started, now);
 	}
 	w->beat = beat;
+	w->running = running;
+	w->started = started;
 	q = holder(h->ctx, queue, ticket);
 	if (q)
 		judge(h, w, q, now);

@@ -15,7 +15,8 @@
 
 /* How: 0 waits; 1 raises and ends; 2 waits until observable 0 is set, saying
  * so, raises and ends; 3 raises one word and waits for another to come as
- * far, again and again until observable 0 is set. */
+ * far, again and again until observable 0 is set; 4 goes on and on, a little
+ * each time. */
 static const char source[] =
 	"#include <megakernel/handler.h>\n"
 	"struct w { struct mk_ref ref; uint32_t self, how, word, raise, n; };\n"
@@ -41,6 +42,10 @@ static const char source[] =
 	"		w.n++;\n"
 	"		return mk_await(task, w.ref, w.word, w.n, w.self, &w,\n"
 	"				sizeof(w));\n"
+	"	case 4:\n"
+	"		for (volatile int i = 0; i < 1000000; i++)\n"
+	"			;\n"
+	"		return mk_load(go) ? 8 : mk_yield(task, &w, sizeof(w));\n"
 	"	}\n"
 	"	mk_raise(task, w.ref, w.raise, 1);\n"
 	"	return 7;\n"
@@ -147,6 +152,20 @@ static void ping_pong(void **state)
 	assert_int_equal(mk_ctx_evidence(ctx, MK_EVIDENCE_TEXT, NULL, 0), 0);
 }
 
+/* Whenever somebody looks it runs, and it is never the same piece. */
+static void piece_by_piece(void **state)
+{
+	(void)state;
+	publish(q, 1, 4, 0, 0);
+	publish(other, 2, 4, 0, 0);
+	support_sleep(LONG_NS);
+	assert_int_equal(mk_queue_set_observable(q, 0, 1), 0);
+	assert_int_equal(mk_queue_set_observable(other, 0, 1), 0);
+	assert_int_equal(support_reap(q).result, 8);
+	assert_int_equal(support_reap(other).result, 8);
+	assert_int_equal(mk_ctx_evidence(ctx, MK_EVIDENCE_TEXT, NULL, 0), 0);
+}
+
 static int begin(void **state, uint32_t isolation)
 {
 	struct mk_ctx_params p = support_params("cpu", isolation);
@@ -198,6 +217,7 @@ int main(void)
 		BOTH(circle),
 		BOTH(patience),
 		BOTH(ping_pong),
+		BOTH(piece_by_piece),
 	};
 
 	return cmocka_run_group_tests_name("context/await", tests, NULL, NULL);
