@@ -9,6 +9,8 @@
 #include "base/order.h"
 #include "cli.h"
 
+#define ENGINES_MOST 16
+
 static uint32_t bar; /* relaxed: at worst a message stands behind it */
 
 void cli_bar(bool shown)
@@ -101,14 +103,41 @@ static int take_isolation(const char *command, const char *text, uint32_t *out)
 	return 0;
 }
 
+/* The name of an engine of this library; whether it can be used here is said
+ * when it is. Nobody is asked who may take long unless the name is no good. */
+static int take_engine(const char *command, const char *text,
+		       const char **out)
+{
+	struct mk_engine_info info[ENGINES_MOST];
+	char names[128] = "";
+	int n;
+
+	*out = text;
+	if (!strcmp(text, "cpu") || !strcmp(text, "cuda"))
+		return 0;
+	n = mk_engine_list(info, ENGINES_MOST);
+	for (int i = 0; i < n && i < ENGINES_MOST; i++) {
+		size_t used = strlen(names);
+
+		if (!strcmp(text, info[i].name))
+			return 0;
+		if (!info[i].device)
+			snprintf(names + used, sizeof(names) - used,
+				 "%s'%.15s'", used ? ", " : "",
+				 info[i].name);
+	}
+	cli_usage(command, "--engine is '%s', this library has %s; see "
+		  "'megakernel info'", text, names);
+	return -1;
+}
+
 int cli_engine_option(const char *command, int c, struct cli_engine *e)
 {
 	uint64_t n;
 
 	switch (c) {
 	case CLI_OPT_ENGINE:
-		e->name = optarg;
-		return 0;
+		return take_engine(command, optarg, &e->name);
 	case CLI_OPT_WORKERS:
 		if (cli_number(command, "--workers", optarg, 1, 1024, &n))
 			return -1;

@@ -47,6 +47,8 @@ usage "takes no argument" info x
 usage "takes no argument" bench x
 usage "--workers is '0'" bench --workers 0
 usage "--isolation" bench --isolation maybe
+usage "--engine is 'gpu', this library has 'cpu'" map count --engine gpu .
+usage "--engine is ''" bench --engine ''
 
 status 0 info mk info > got 2> err
 none err info
