@@ -82,7 +82,7 @@ static void sweep_one(int place, const char *name)
 	int fd;
 
 	if (strlen(name) != sizeof(NAME) - 1 + 6 ||
-	    strncmp(name, NAME, sizeof(NAME) - 1))
+	    strncmp(name, NAME, sizeof(NAME) - 1) != 0)
 		return;
 	fd = openat(place, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
 					 O_NOFOLLOW);

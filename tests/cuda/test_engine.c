@@ -372,7 +372,7 @@ static bool deaf_ends(void)
 		return false;
 	/* it may come to itself later: then it leaves, as it was told */
 	mk_store_release(&fake.deaf, 0);
-	while (fake_resident())
+	while (cuStreamQuery(kernel_stream))
 		support_sleep(SUPPORT_MS);
 	return true;
 }
