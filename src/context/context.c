@@ -276,7 +276,6 @@ static int ctx_region(struct mk_ctx *ctx, const struct mk_ctx_params *p)
 {
 	uint64_t workers_bytes =
 		(uint64_t)p->workers * sizeof(struct mk_worker_block);
-	struct mk_context_block *b;
 	uint64_t offset;
 	int r;
 
@@ -287,14 +286,15 @@ static int ctx_region(struct mk_ctx *ctx, const struct mk_ctx_params *p)
 	    mk_space_init(&ctx->heap, p->shared_bytes, p->heap_bytes,
 			  MK_REGION_GRAIN))
 		return no_memory();
-	r = mk_region_take(ctx, &ctx->shared, sizeof(*b) + workers_bytes,
-			   &offset, "mk_ctx_create", "shared_bytes");
+	r = mk_region_take(ctx, &ctx->shared,
+			   sizeof(*ctx->block) + workers_bytes, &offset,
+			   "mk_ctx_create", "shared_bytes");
 	if (r)
 		return r;
-	b = ctx->block = (void *)ctx->region.base;
+	ctx->block = (void *)ctx->region.base;
 	mk_ctx_describe(ctx);
-	ctx->workers = (void *)(ctx->region.base + sizeof(*b));
-	ctx->region.workers_offset = sizeof(*b);
+	ctx->workers = (void *)(ctx->region.base + sizeof(*ctx->block));
+	ctx->region.workers_offset = sizeof(*ctx->block);
 	ctx->loss.named = calloc((size_t)p->workers + 1,
 				 sizeof(*ctx->loss.named));
 	if (!ctx->loss.named)

@@ -119,38 +119,40 @@ static struct mkc_map *map_find(struct mk_engine *e,
 	return m;
 }
 
-static int map_new(struct mk_engine *e, const unsigned char *handle,
-		   struct mkc_map **out)
+/* NULL: why not is recorded. */
+static struct mkc_map *map_new(struct mk_engine *e,
+			       const unsigned char *handle)
 {
 	struct mkc_map *m = calloc(1, sizeof(*m));
 	struct mkc_ipc_handle h;
 	CUresult r;
-	int code;
 
-	if (!m)
-		return mk_error_set(-ENOMEM, ENOMEM, "cuda engine",
-				    "no memory for the list of mappings");
+	if (!m) {
+		mk_error_set(-ENOMEM, ENOMEM, "cuda engine",
+			     "no memory for the list of mappings");
+		return NULL;
+	}
 	memcpy(m->handle, handle, sizeof(m->handle));
 	memcpy(h.bytes, handle, sizeof(h.bytes));
-	code = mkc_step_aside(e, ASIDE_NS);
-	if (code) {
+	if (mkc_step_aside(e, ASIDE_NS)) {
 		free(m);
-		return code;
+		return NULL;
 	}
 	r = e->d->ipc_open(&m->base, h, MKC_IPC_LAZY_PEER);
 	if (r) {
 		free(m);
 		if (r == MKC_OUT_OF_MEMORY || mkc_is_loss(r))
-			return failed(e, r, "opening params.handle");
-		return mkc_fail_as(e->d, -EBADF, r, "mk_buffer_import",
-				   "the driver does not take params.handle: "
-				   "it has to be of memory that another "
-				   "process still holds, on this device");
+			failed(e, r, "opening params.handle");
+		else
+			mkc_fail_as(e->d, -EBADF, r, "mk_buffer_import",
+				    "the driver does not take params.handle: "
+				    "it has to be of memory that another "
+				    "process still holds, on this device");
+		return NULL;
 	}
 	m->next = e->maps;
 	e->maps = m;
-	*out = m;
-	return 0;
+	return m;
 }
 
 /* Nobody uses it any more; the kernel is off. */
@@ -172,9 +174,11 @@ int mkc_import_ipc(struct mk_engine *e, const unsigned char *handle,
 	struct mkc_map *m = map_find(e, handle);
 	bool was_on = e->on;
 	struct mk_error why;
-	int r = m ? 0 : map_new(e, handle, &m);
+	int r = 0;
 
-	if (!r) {
+	if (!m)
+		m = map_new(e, handle);
+	if (m) {
 		CUdeviceptr at = m->base + offset;
 
 		r = at < m->base ? refuse(-MK_ERANGE, 0, "params.offset %llu "
@@ -189,7 +193,7 @@ int mkc_import_ipc(struct mk_engine *e, const unsigned char *handle,
 			mk_error_copy(&why);
 		}
 	}
-	if (!r) {
+	if (m && !r) {
 		m->users++;
 		*out = m;
 		return 0;
