@@ -90,7 +90,7 @@ usage "--workers is '-1'" map --workers -1 sha256 tree
 usage "--readers is '99999999999999999999'" \
 	map --readers 99999999999999999999 sha256 tree
 usage "--isolation is 'some'" map --isolation some sha256 tree
-usage '"nope"' map --engine nope sha256 tree
+usage "'nope'" map --engine nope sha256 tree
 usage "Try 'megakernel map --help'" map --frobnicate sha256 tree
 
 # the table of --stats comes on stderr, and counts
