@@ -12,7 +12,8 @@
 #include "crew.h"
 
 #define PAINT_NS 100000000u
-#define BAR_MAX 40
+#define BAR_MAX 40u
+#define BAR_MIN 8u /* less says nothing */
 
 struct crew_progress {
 	struct crew *c;
@@ -35,6 +36,24 @@ static unsigned columns(void)
 	return size.ws_col;
 }
 
+/* "[####    ] " of this share, in so many columns at most; or nothing. */
+static void fill_bar(char out[BAR_MAX + 4], uint64_t done, uint64_t all,
+		     unsigned room)
+{
+	unsigned width = room < BAR_MAX + 3 ? room : BAR_MAX + 3;
+	uint64_t full;
+
+	out[0] = 0;
+	if (width < BAR_MIN + 3)
+		return;
+	width -= 3;
+	full = all ? done * width / all : 0;
+	out[0] = '[';
+	memset(out + 1, ' ', width);
+	memset(out + 1, '#', full);
+	memcpy(out + 1 + width, "] ", 3);
+}
+
 static void paint(struct crew_progress *p)
 {
 	struct crew *c = p->c;
@@ -42,22 +61,18 @@ static void paint(struct crew_progress *p)
 	uint64_t bytes = mk_load_relaxed(&c->bytes);
 	double seconds = (double)(mk_now_ns() - c->started_ns) / 1e9;
 	uint64_t all = p->found > done ? p->found : done;
-	int full = all ? (int)(done * BAR_MAX / all) : 0;
-	char bar[BAR_MAX + 1], line[256];
+	unsigned room = columns() - 1, used;
+	char bar[BAR_MAX + 4] = "", line[128];
 
-	memset(bar, ' ', BAR_MAX);
-	memset(bar, '#', (size_t)full);
-	bar[BAR_MAX] = 0;
-	if (!p->counted)
-		bar[0] = 0;
-	snprintf(line, sizeof(line),
-		 "%s%s%s %llu/%llu%s files  %.0f MB  %.0f MB/s",
-		 p->counted ? "[" : "", bar, p->counted ? "]" : "",
+	snprintf(line, sizeof(line), "%llu/%llu%s files  %.0f MB  %.0f MB/s",
 		 (unsigned long long)done, (unsigned long long)all,
 		 p->counted ? "" : "+", (double)bytes / 1e6,
 		 seconds > 0 ? (double)bytes / 1e6 / seconds : 0.0);
+	used = (unsigned)strlen(line);
+	if (p->counted)
+		fill_bar(bar, done, all, room > used ? room - used : 0);
 	cli_bar(true);
-	dprintf(STDERR_FILENO, "\r%.*s\033[K", (int)columns() - 1, line);
+	dprintf(STDERR_FILENO, "\r%s%.*s\033[K", bar, (int)room, line);
 }
 
 static bool has_ended(struct crew_progress *p)

@@ -37,6 +37,12 @@ same want lines 'scan, lines in a file'
 has tty '0/1 files' 'scan, stderr is a terminal'
 has tty "$(printf '\r\033[K')" 'the bar is wiped away'
 
+# the numbers first, then as much of a bar as there is room for
+on_terminal 'MB/s' "stty -F /dev/tty cols 40;
+	'$MEGAKERNEL' scan -F needle - < in > lines"
+grep -aq '\[ \{8,14\}\] 0/1 files  0 MB  0 MB/s' tty ||
+	fail "a bar on 40 columns: $(tr '\r' '\n' < tty | head -n 3)"
+
 on_terminal 'files' "'$MEGAKERNEL' scan -F needle - nowhere < in > lines;
 	[ \$? -eq 2 ]"
 has tty "$(printf '\r\033[Kmegakernel: scan: nowhere: No such')" \
