@@ -150,14 +150,17 @@ static void check_slot(struct chaos_flow *w, unsigned i,
 {
 	const struct flow_slot *s = &plan[i];
 	enum chaos_ending ending = chaos_ending_of(c[i].result);
-	uint64_t ran = 0, good = 0;
+	uint64_t ran = 0, good = 0, hung = 0;
 
 	mk_queue_observe(w->q, i, &ran);
 	/* one that was lost between raising and answering was good for those
-	 * that waited for it */
-	for (uint32_t k = 0; k < s->n; k++)
+	 * that waited for it; so may be one whose process was stopped just
+	 * then, and taken for hung */
+	for (uint32_t k = 0; k < s->n; k++) {
 		good += c[s->before[k]].result == MK_OK ||
 			c[s->before[k]].result == -MK_EMAYRUN;
+		hung += c[s->before[k]].result == -MK_EHUNG;
+	}
 	w->tally.ending[ending]++;
 	if (!may_end(ending))
 		complain(w, i, c[i].result, "ran times", ran);
@@ -171,7 +174,7 @@ static void check_slot(struct chaos_flow *w, unsigned i,
 		complain(w, i, c[i].result, "its value is", c[i].value);
 	else if (did_not_run(ending) && ran)
 		complain(w, i, c[i].result, "ran times", ran);
-	else if ((ran || ending == CHAOS_END_OK) && good != s->n)
+	else if ((ran || ending == CHAOS_END_OK) && good + hung != s->n)
 		complain(w, i, c[i].result, "ran; of those before, good were",
 			 good);
 	else if (ending == CHAOS_END_UPSTREAM && good == s->n)

@@ -55,6 +55,7 @@ struct mks_source {
 	bool waiting;  /* a POLL is under way */
 	bool reading;  /* a READ of one that is not known is under way */
 	bool ready;    /* something is there to read */
+	bool refused;  /* no descriptor was left for it, once */
 	bool begun, ended; /* its first, its last piece was sent */
 	bool planned_all;
 	bool changed;  /* when it was closed */
@@ -116,6 +117,7 @@ struct mk_stream {
 	uint32_t files_open;
 	bool no_cached_open; /* the kernel has no such thing */
 	bool crowded; /* no descriptor was left: open when one is closed */
+	bool again;   /* who had none is being opened: nobody else is */
 	uint64_t fill, send; /* numbers of chunks: being filled, to be sent */
 	uint64_t sequence;   /* of the next that is sent */
 	uint64_t touched_ns; /* when something was last put into `fill` */

@@ -200,7 +200,7 @@ bool mks_sources_open(struct mk_stream *s)
 	bool did = false;
 
 	while (s->to_open && s->files_open < s->params.files_max &&
-	       !s->crowded) {
+	       !s->crowded && !s->again) {
 		struct mks_source *source = s->to_open;
 
 		s->to_open = source->next;
@@ -208,10 +208,12 @@ bool mks_sources_open(struct mk_stream *s)
 			continue;
 		s->files_open++;
 		did = true;
-		if (source->path)
-			open_path(s, source);
-		else
+		if (!source->path) {
 			mks_source_look(s, source);
+			continue;
+		}
+		open_path(s, source);
+		s->again = source->refused && source->life == MKS_OPENING;
 	}
 	return did;
 }
@@ -233,22 +235,30 @@ static void shut(struct mk_stream *s, struct mks_source *source)
 
 /*
  * No descriptor is left. Those of files that come later are given up, since
- * they would wait for this one; those of earlier ones will be closed. False:
- * there are none of ours, others have them all.
+ * they would wait for this one; one that is being opened can be when it is.
+ * Those of earlier ones will be closed. False: there are no such, others have
+ * them all, or the caller, who gave us those that come later.
  */
 static bool try_later(struct mk_stream *s, struct mks_source *source)
 {
-	uint32_t before = s->files_open;
+	uint32_t earlier = s->files_open - 1;
+	bool opening = false, room = false;
 
 	if (source->op.result != -EMFILE && source->op.result != -ENFILE)
 		return false;
-	for (struct mks_source *at = source->next; at; at = at->next)
-		if (at->life == MKS_OPEN && at->path && at->fd >= 0)
+	for (struct mks_source *at = source->next; at; at = at->next) {
+		earlier -= at->life == MKS_OPEN || at->life == MKS_OPENING;
+		opening |= at->life == MKS_OPENING;
+		if (at->life == MKS_OPEN && at->path && at->fd >= 0) {
 			shut(s, at);
-	if (before == 1)
+			room = true;
+		}
+	}
+	if (!earlier && !opening && !room)
 		return false;
 	source->life = MKS_NEW;
-	s->crowded = s->files_open == before;
+	source->refused = true;
+	s->crowded = !room;
 	s->files_open--;
 	/* the first that is NEW: those before it may be freed any time */
 	s->to_open = s->plan;
@@ -262,8 +272,11 @@ void mks_source_done(struct mk_stream *s, struct mks_source *source)
 	int32_t r = source->op.result;
 
 	if (source->life == MKS_OPENING) {
+		if (source->refused)
+			s->again = false;
 		if (r < 0 && try_later(s, source))
 			return;
+		s->crowded = false; /* who waited for this one looks again */
 		source->fd = r;
 		source->error = r < 0 ? r : 0;
 		mks_source_look(s, source);

@@ -327,6 +327,62 @@ static void few_descriptors(struct conform *c)
 	}
 }
 
+/* Descriptors from this number on may not be opened; what is to be set
+ * afterwards. */
+static struct rlimit limit_descriptors(int number)
+{
+	struct rlimit was, few;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = was;
+	few.rlim_cur = (rlim_t)number;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	return was;
+}
+
+/* The first file is opened through the ring; the second has the last
+ * descriptor meanwhile, and gives it up; then there is none for it any more.
+ * The third, which has its own from the caller, waits for it, and not it for
+ * the third. */
+static void no_descriptor(struct conform *c)
+{
+	static int number = 700; /* that was never looked up */
+
+	for (uint32_t flags = 0; flags <= 2; flags += MK_STREAM_NO_URING) {
+		struct rig *r = begin(c->ctx, flags | MK_STREAM_CALLER, 16);
+		struct file *first = file(r, 12 * CHUNK), *none = file(r, 0);
+		int fd = open(first->path, O_RDONLY), held, third, last;
+		struct rlimit was;
+
+		held = fcntl(fd, F_DUPFD, number);
+		assert_true(held >= number);
+		number = held + 1;
+		close(fd);
+		unlink(first->path);
+		snprintf(first->path, sizeof(first->path), "/proc/self/fd/%d",
+			 held);
+		none->error = -EMFILE;
+		none->flags = MK_PIECE_FAILED;
+		third = open(file(r, 3 * CHUNK)->path, O_RDONLY);
+		start(r);
+		add(r, first);
+		add(r, none);
+		assert_int_equal(mk_stream_add_fd(r->s, third, 2), 0);
+		assert_int_equal(mk_stream_end(r->s), 0);
+		last = open("/dev/null", O_RDONLY);
+		close(last);
+		was = limit_descriptors(last + 1);
+		assert_true(take(r));
+		limit_descriptors(0);
+		while (take(r))
+			;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+		close(held);
+		close(third);
+		finish(r);
+	}
+}
+
 static void readers(struct conform *c)
 {
 	for (uint32_t n = 1; n <= 4; n += 3) {
@@ -686,6 +742,7 @@ int main(void)
 		{ "sizes", sizes },
 		{ "many small files", many_small },
 		{ "few descriptors", few_descriptors },
+		{ "no descriptor", no_descriptor },
 		{ "readers", readers },
 		{ "descriptors", descriptors },
 		{ "pipes and sockets", pipes },
