@@ -133,6 +133,8 @@ static bool may_end(enum chaos_ending ending)
 	case CHAOS_END_UPSTREAM:
 	case CHAOS_END_DEADLOCK: /* published while another was lost */
 	case CHAOS_END_REFUSED:  /* counters that were lost */
+	case CHAOS_END_CANCELLED: /* its process stood still for so long that
+				   * it was asked to end, and went on */
 		return true;
 	default:
 		return false;
