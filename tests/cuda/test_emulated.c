@@ -324,6 +324,39 @@ static void swap_under_load(void **state)
 	nothing_left();
 }
 
+/* A handler that asks whether it is to end, in the block of the monitor: other
+ * slots are served meanwhile, and a cancellation reaches it. */
+static void asks(void **state)
+{
+	struct mk_ctx *ctx = ctx_of(2, 200 * SUPPORT_MS);
+	struct mk_queue *q = support_queue(ctx, 16);
+	struct mk_queue *other = support_queue(ctx, 16);
+	struct mk_completion c;
+	uint32_t zero = 0;
+
+	(void)state;
+	assert_int_equal(mk_module_load_source(
+				 ctx, "asks.c",
+				 "#include <megakernel/handler.h>\n"
+				 "struct a { uint32_t b; };\n"
+				 "MK_HANDLER(asks, struct a)\n"
+				 "{ while (!mk_cancelled(task)) ;\n"
+				 "  return -MK_ECANCELLED - (int)args->b; }\n",
+				 0, NULL), 0);
+	support_submit(q, opcode_of(ctx, "asks"), 9, &zero, sizeof(zero));
+	for (uint64_t i = 0; i < 50; i++)
+		assert_int_equal(support_call(other, MK_OP_NOP, &i, 8).value,
+				 i);
+	assert_int_equal(mk_queue_cancel(q, 9), 1);
+	c = support_reap(q);
+	assert_int_equal(c.user_data, 9);
+	assert_int_equal(c.result, -MK_ECANCELLED);
+	support_queue_end(other);
+	support_queue_end(q);
+	support_ctx_end(ctx);
+	nothing_left();
+}
+
 /* A source that does not compile costs nothing that runs. */
 static void bad_source(void **state)
 {
@@ -378,6 +411,7 @@ int main(void)
 		cmocka_unit_test_setup(fences, begin_emulated),
 		cmocka_unit_test_setup(handler_widths, begin_emulated),
 		cmocka_unit_test_setup(swap_under_load, begin_emulated),
+		cmocka_unit_test_setup(asks, begin_emulated),
 		cmocka_unit_test_setup(bad_source, begin_emulated),
 		cmocka_unit_test_setup(dies, begin_emulated),
 	};

@@ -287,7 +287,7 @@ static int begin(void **state)
 static int end(void **state)
 {
 	(void)state;
-	assert_true(mk_queue_destroy(q, 0) >= 0);
+	assert_true(mk_queue_destroy(q, SUPPORT_NS) >= 0);
 	support_ctx_end(ctx);
 	return 0;
 }
