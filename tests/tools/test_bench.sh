@@ -87,8 +87,9 @@ jq -e '(.rows | map(.key)) as $keys | ($keys | unique | length) ==
 	"process.block", "wake",
 	"cold.module.cached", "ratio.process"] - $keys) == []' < got \
 	> /dev/null || fail "keys"
-# once, if nothing else wants the processor; never for each of its 64 rows
-jq -e '.rows[] | select(.key == "rows.64.waits") | .value < 8' < got \
+# one, but for batches whose answers were all there at the first look
+jq -e '.rows[] | select(.key == "rows.64.waits") |
+	.value > 0 and .value <= 1' < got \
 	> /dev/null || fail "waits of a batch"
 [ "$(grep -c '<polyline' b.svg)" -eq 2 ] || fail "this and another process"
 
