@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of the CUDA engine: probing, opening, starting, ending. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,33 +33,11 @@ static int attribute(const struct mkc_driver *d, CUdevice device, int which)
 	return d->device_attribute(&value, which, device) ? -1 : value;
 }
 
-/* Said twice: to who lists devices, as far as there is room, and as an error
- * to who wants this one. */
-__attribute__((format(printf, 3, 4)))
-static void refuse(struct mk_engine_info *info, int native, const char *format,
-		   ...)
+#define refuse(...) mk_error_set(-MK_EENGINE, 0, "cuda driver", __VA_ARGS__)
+
+/* Why not is recorded: who lists devices hears as much as there is room for. */
+static void unavailable(struct mk_engine_info *info)
 {
-	char text[sizeof(((struct mk_error *)0)->text)];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	info->available = -MK_EENGINE;
-	mk_error_set(-MK_EENGINE, native, "cuda driver", "%s", text);
-	snprintf(info->reason, sizeof(info->reason), "%.*s",
-		 (int)sizeof(info->reason) - 1, text);
-}
-
-/* A call for it failed. */
-static void refuse_call(const struct mkc_driver *d,
-			struct mk_engine_info *info, CUresult result)
-{
-	char what[64];
-
-	snprintf(what, sizeof(what), "the CUDA driver does not describe device "
-		 "%u", info->device);
-	mkc_fail_as(d, -MK_EENGINE, result, "cuda driver", what);
 	info->available = -MK_EENGINE;
 	snprintf(info->reason, sizeof(info->reason), "%.*s",
 		 (int)sizeof(info->reason) - 1, mk_error_last()->text);
@@ -93,24 +70,27 @@ static CUresult ask_facts(const struct mkc_driver *d, CUdevice device,
 	return r;
 }
 
-/* What stands against using this device. */
-static void judge(struct mk_engine_info *info, const struct facts *f)
+/* What stands against using this device; 0: nothing. */
+static int judge(const struct facts *f)
 {
 	if (f->major < MAJOR_MIN)
-		refuse(info, 0, "the device has compute capability %d.%d, the "
-		       "engine needs %d.0", f->major, f->minor, MAJOR_MIN);
-	else if (f->lanes != (int)MKD_LANES)
-		refuse(info, 0, "the device has warps of %d lanes, the engine "
-		       "is written for %u", f->lanes, MKD_LANES);
-	else if (f->units < 1)
-		refuse(info, 0, "the CUDA driver says that the device has %d "
-		       "multiprocessors", f->units);
-	else if (f->mode == MKC_MODE_PROHIBITED)
-		refuse(info, 0, "the device is in compute mode PROHIBITED; an "
-		       "administrator can change that (nvidia-smi -c 0)");
-	else if (!f->maps || !f->unified)
-		refuse(info, 0, "the device cannot map host memory%s",
-		       f->maps ? " at the host's addresses" : "");
+		return refuse("the device has compute capability %d.%d, the "
+			      "engine needs %d.0", f->major, f->minor,
+			      MAJOR_MIN);
+	if (f->lanes != (int)MKD_LANES)
+		return refuse("the device has warps of %d lanes, the engine "
+			      "is written for %u", f->lanes, MKD_LANES);
+	if (f->units < 1)
+		return refuse("the CUDA driver says that the device has %d "
+			      "multiprocessors", f->units);
+	if (f->mode == MKC_MODE_PROHIBITED)
+		return refuse("the device is in compute mode PROHIBITED; an "
+			      "administrator can change that (nvidia-smi -c "
+			      "0)");
+	if (!f->maps || !f->unified)
+		return refuse("the device cannot map host memory%s",
+			      f->maps ? " at the host's addresses" : "");
+	return 0;
 }
 
 /* As many workers as the device holds at least, whatever they run: one block
@@ -138,14 +118,13 @@ static int cuda_probe(struct mk_engine_info *info)
 	info->device = number;
 	snprintf(info->name, sizeof(info->name), "cuda");
 	if (mkc_driver_get(&d)) {
-		struct mk_error why = *mk_error_last();
-
-		refuse(info, why.native, "%s", why.text);
+		unavailable(info);
 		return 1;
 	}
 	if (number >= (uint32_t)d->devices) {
-		refuse(info, 0, "the CUDA driver has no device %u, only %d",
-		       number, d->devices);
+		refuse("the CUDA driver has no device %u, only %d", number,
+		       d->devices);
+		unavailable(info);
 		return 1;
 	}
 	r = d->device_get(&device, (int)number);
@@ -154,7 +133,8 @@ static int cuda_probe(struct mk_engine_info *info)
 	if (!r)
 		r = d->device_memory(&bytes, device);
 	if (r) {
-		refuse_call(d, info, r);
+		mkc_fail_device(d, r, number);
+		unavailable(info);
 		return 0;
 	}
 	if (d->device_name(info->device_name, sizeof(info->device_name),
@@ -170,7 +150,8 @@ static int cuda_probe(struct mk_engine_info *info)
 	info->capability = f.major > 0 && f.minor >= 0 ?
 				   (uint32_t)(10 * f.major + f.minor) : 0;
 	info->clock_mhz = clock > 0 ? (uint32_t)clock / 1000 : 0;
-	judge(info, &f);
+	if (judge(&f))
+		unavailable(info);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -13,9 +14,9 @@ static struct mkc_driver driver;
 static bool ready;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static int refuse(int native, const char *format, const char *what)
+static int refuse(const char *format, const char *what)
 {
-	return mk_error_set(-MK_EENGINE, native, "cuda driver", format, what);
+	return mk_error_set(-MK_EENGINE, 0, "cuda driver", format, what);
 }
 
 /* What the driver calls a result; never NULL. */
@@ -116,6 +117,16 @@ int mkc_fail(const struct mkc_driver *d, CUresult result,
 	return mkc_fail_as(d, code, result, operation, what);
 }
 
+int mkc_fail_device(const struct mkc_driver *d, CUresult result,
+		    uint32_t device)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "the CUDA driver does not describe device "
+		 "%u", device);
+	return mkc_fail_as(d, -MK_EENGINE, result, "cuda driver", what);
+}
+
 /* ---- the library --------------------------------------------------------- */
 
 /* Every symbol, or say which one is missing. */
@@ -135,9 +146,9 @@ static int load_symbols(void)
 		void *found = dlsym(driver.library, symbols[i].name);
 
 		if (!found)
-			return refuse(0, "libcuda.so.1 has no %s: the driver "
-					 "is too old; update it to 470 or "
-					 "newer", symbols[i].name);
+			return refuse("libcuda.so.1 has no %s: the driver "
+				      "is too old; update it to 470 or newer",
+				      symbols[i].name);
 		memcpy((char *)&driver + symbols[i].at, &found, sizeof(found));
 	}
 	return 0;
@@ -171,8 +182,8 @@ static int library_open(void)
 	if (driver.library)
 		return 0;
 	why = dlerror();
-	return refuse(0, "there is no CUDA driver (%.100s): install one for "
-			 "this GPU", why ? why : "no reason is given");
+	return refuse("there is no CUDA driver (%.100s): install one for "
+		      "this GPU", why ? why : "no reason is given");
 }
 
 static int driver_open(void)
@@ -230,8 +241,5 @@ int mkc_driver_arch(uint32_t device, int *major, int *minor)
 		native = d->device_attribute(minor, MKC_ATTR_MINOR, handle);
 	if (!native)
 		return 0;
-	return mk_error_set(-MK_EENGINE, native, "cuda driver",
-			    "the CUDA driver does not describe device %u: %s: "
-			    "%s", device, name_of(d, native),
-			    text_of(d, native));
+	return mkc_fail_device(d, native, device);
 }

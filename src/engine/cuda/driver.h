@@ -161,6 +161,10 @@ bool mkc_is_loss(CUresult result);
 int mkc_fail_as(const struct mkc_driver *d, int code, CUresult result,
 		const char *operation, const char *what);
 
+/* The same of a device that the driver does not describe: -MK_EENGINE. */
+int mkc_fail_device(const struct mkc_driver *d, CUresult result,
+		    uint32_t device);
+
 /* The same with the code that goes with the result: -ENOMEM, -MK_EDEVLOST if
  * it is a loss, else -MK_EENGINE. */
 int mkc_fail(const struct mkc_driver *d, CUresult result,
