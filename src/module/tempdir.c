@@ -35,10 +35,33 @@ static bool has_room(const char *path)
 
 /* ---- emptying ------------------------------------------------------------ */
 
-union entries {
-	char bytes[2048];
-	struct dirent64 align;
+/* The names in a directory, one after the other. No opendir(): that allocates,
+ * and emptying has to work when there is no memory. */
+struct names {
+	union {
+		char bytes[2048];
+		struct dirent64 align;
+	} buffer;
+	ssize_t got, at; /* bytes of it: filled, seen; both 0 to begin with */
 };
+
+/* NULL: there are no more. */
+static const char *next_name(int fd, struct names *n)
+{
+	struct dirent64 *e;
+
+	if (n->at == n->got) {
+		n->at = 0;
+		n->got = getdents64(fd, &n->buffer, sizeof(n->buffer));
+		if (n->got <= 0) {
+			n->got = 0;
+			return NULL;
+		}
+	}
+	e = (void *)(n->buffer.bytes + n->at);
+	n->at += e->d_reclen;
+	return e->d_name;
+}
 
 static void empty(int fd, int depth);
 
@@ -56,20 +79,14 @@ static void remove_entry(int dir, const char *name, int depth)
 	unlinkat(dir, name, AT_REMOVEDIR);
 }
 
-/* Takes the descriptor over. No opendir(): that allocates, and this has to
- * work when there is no memory. */
+/* Takes the descriptor over. */
 static void empty(int fd, int depth)
 {
-	union entries buffer;
-	ssize_t got;
+	struct names names = { .got = 0 };
+	const char *name;
 
-	while ((got = getdents64(fd, &buffer, sizeof(buffer))) > 0)
-		for (ssize_t at = 0; at < got;) {
-			struct dirent64 *e = (void *)(buffer.bytes + at);
-
-			remove_entry(fd, e->d_name, depth);
-			at += e->d_reclen;
-		}
+	while ((name = next_name(fd, &names)))
+		remove_entry(fd, name, depth);
 	close(fd);
 }
 
@@ -103,21 +120,15 @@ static void sweep_one(int place, const char *name)
  * process, a directory does not. */
 static void sweep(const char *place)
 {
-	union entries buffer;
-	unsigned seen = 0;
-	ssize_t got;
 	int fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct names names = { .got = 0 };
+	const char *name;
 
 	if (fd < 0)
 		return;
-	while (seen < SWEEP_MOST &&
-	       (got = getdents64(fd, &buffer, sizeof(buffer))) > 0)
-		for (ssize_t at = 0; at < got; seen++) {
-			struct dirent64 *e = (void *)(buffer.bytes + at);
-
-			sweep_one(fd, e->d_name);
-			at += e->d_reclen;
-		}
+	for (unsigned seen = 0;
+	     seen < SWEEP_MOST && (name = next_name(fd, &names)); seen++)
+		sweep_one(fd, name);
 	close(fd);
 }
 
