@@ -181,6 +181,7 @@ static void look_at_worker(struct mk_hang *h, uint32_t i, uint64_t now)
 	uint32_t running = mk_load_acquire(&b->running), queue, beat;
 	uint64_t ticket, started;
 	struct mk_queue *q;
+	bool same;
 
 	if (!(running & 1u)) {
 		h->idle = true;
@@ -192,15 +193,15 @@ static void look_at_worker(struct mk_hang *h, uint32_t i, uint64_t now)
 	queue = mk_load_relaxed(&b->queue);
 	beat = mk_load_relaxed(&b->beat);
 	started = mk_load_relaxed(&b->started_ns);
-	if (!w->since || ticket != w->ticket || queue != w->queue) {
+	same = w->since && ticket == w->ticket && queue == w->queue;
+	if (!same) {
 		forget(w);
 		mk_store_relaxed(&w->ticket, ticket);
 		mk_store_relaxed(&w->queue, queue);
-		see_progress(h, w, started, now);
-	} else if (beat != w->beat || running != w->running ||
-		   started != w->started) {
-		see_progress(h, w, started, now);
 	}
+	if (!same || beat != w->beat || running != w->running ||
+	    started != w->started)
+		see_progress(h, w, started, now);
 	w->beat = beat;
 	w->running = running;
 	w->started = started;
