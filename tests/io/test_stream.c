@@ -302,21 +302,30 @@ static void many_small(struct conform *c)
 	}
 }
 
-/* Fewer than files could be open at once: they wait for each other. */
-static void few_descriptors(struct conform *c)
+/* Descriptors from this number on may not be opened; what is to be set
+ * afterwards. */
+static struct rlimit limit_descriptors(rlim_t number)
 {
 	struct rlimit was, few;
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = was;
+	few.rlim_cur = number;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	return was;
+}
+
+/* Fewer than files could be open at once: they wait for each other. */
+static void few_descriptors(struct conform *c)
+{
 	for (uint32_t flags = 0; flags <= 3; flags++) {
 		struct rig *r = begin(c->ctx, flags, 16);
+		struct rlimit was;
 
 		for (unsigned i = 0; i < 200; i++)
 			file(r, i % 4 ? 100 : 3 * CHUNK);
 		start(r);
-		few = was;
-		few.rlim_cur = support_fds() + 5;
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		was = limit_descriptors(support_fds() + 5);
 		for (unsigned i = 0; i < r->files; i++)
 			add(r, &r->file[i]);
 		assert_int_equal(mk_stream_end(r->s), 0);
@@ -325,19 +334,6 @@ static void few_descriptors(struct conform *c)
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
 		finish(r);
 	}
-}
-
-/* Descriptors from this number on may not be opened; what is to be set
- * afterwards. */
-static struct rlimit limit_descriptors(int number)
-{
-	struct rlimit was, few;
-
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
-	few = was;
-	few.rlim_cur = (rlim_t)number;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-	return was;
 }
 
 /* The first file is opened through the ring; the second has the last
@@ -371,7 +367,7 @@ static void no_descriptor(struct conform *c)
 		assert_int_equal(mk_stream_end(r->s), 0);
 		last = open("/dev/null", O_RDONLY);
 		close(last);
-		was = limit_descriptors(last + 1);
+		was = limit_descriptors((rlim_t)last + 1);
 		assert_true(take(r));
 		limit_descriptors(0);
 		while (take(r))

@@ -164,23 +164,42 @@ static inline void rig_await_word(struct mk_queue *q, uint32_t word,
 	}
 }
 
+/* The letter of the process's state; 'X' if there is no such process. */
+static inline char rig_state(pid_t pid)
+{
+	char path[64], line[512], *at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 'X';
+	at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	fclose(f);
+	return at ? at[2] : 'X';
+}
+
+/* Is it gone, but for who would have to reap it? */
+static inline bool rig_gone(pid_t pid)
+{
+	char state = rig_state(pid);
+
+	return state == 'Z' || state == 'X';
+}
+
 /* Stop the process; a signal takes its time. */
 static inline void rig_stop(pid_t pid)
 {
 	uint64_t end = support_now() + SUPPORT_NS;
-	char path[64], line[512], *at = NULL;
-	FILE *f;
+	char state;
 
 	assert_int_equal(kill(pid, SIGSTOP), 0);
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	do {
 		assert_true(support_now() < end);
 		support_sleep(SUPPORT_MS);
-		f = fopen(path, "re");
-		assert_non_null(f);
-		at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
-		fclose(f);
-	} while (!at || at[2] != 'T');
+		state = rig_state(pid);
+		assert_true(state != 'X');
+	} while (state != 'T');
 }
 
 /* Wait until so many losses are over. */

@@ -107,27 +107,12 @@ static void descriptors(void **state)
 	end();
 }
 
-/* Is it gone, but for who would have to reap it? */
-static bool gone(uint64_t pid)
-{
-	char path[64], line[512], *at;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return true;
-	at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
-	fclose(f);
-	return !at || at[2] == 'Z' || at[2] == 'X';
-}
-
 static void await_gone(uint64_t pid)
 {
 	uint64_t until = support_now() + SUPPORT_NS;
 
 	assert_true(pid > 1);
-	while (!gone(pid)) {
+	while (!rig_gone((pid_t)pid)) {
 		assert_true(support_now() < until);
 		support_sleep(SUPPORT_MS);
 	}
@@ -155,13 +140,13 @@ static void stays(void **state)
 
 	(void)state;
 	assert_int_equal(c.result, 7);
-	assert_false(gone(c.value));
+	assert_false(rig_gone((pid_t)c.value));
 	kill(rig_worker(ctx), SIGKILL);
 	rig_await_restarts(ctx, 1);
 	await_gone(c.value);
 	c = call(3);
 	assert_int_equal(c.result, 7);
-	assert_false(gone(c.value));
+	assert_false(rig_gone((pid_t)c.value));
 	end();
 	await_gone(c.value);
 }

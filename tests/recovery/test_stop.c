@@ -88,21 +88,6 @@ static void row(void **state)
 
 /* ---- the caller is gone ------------------------------------------------- */
 
-static bool alive(pid_t pid)
-{
-	char path[64], line[512];
-	const char *at = NULL;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (f && fgets(line, sizeof(line), f))
-		at = strrchr(line, ')');
-	if (f)
-		fclose(f);
-	return at && at[2] != 'Z' && at[2] != 'X';
-}
-
 /* In a process of its own: a context whose workers do `how`. */
 static void caller(int out, uint32_t how)
 {
@@ -137,10 +122,10 @@ static void caller_killed(void **state)
 			caller(pair[1], how[i]);
 		assert_int_equal(read(pair[0], &worker, sizeof(worker)),
 				 sizeof(worker));
-		assert_true(alive(worker));
+		assert_true(!rig_gone(worker));
 		assert_int_equal(kill(child, SIGKILL), 0);
 		end = support_now() + BOUND_NS;
-		while (alive(worker)) {
+		while (!rig_gone(worker)) {
 			assert_true(support_now() < end);
 			support_sleep(SUPPORT_MS);
 		}
